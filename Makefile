@@ -1,0 +1,40 @@
+# make demo   the main job, end to end, on the embedded world and feeds
+# make test   the test suite
+# make check  formatting, lint, types
+# make bench  the benchmarks that need no data from elsewhere
+# Each makes its own virtual environment in .venv first.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed-dev
+# Two threads: more than the cores there are makes torch many times slower.
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	@# torch first and exactly: a plain range can pull gigabytes of CUDA packages on a machine without a GPU.
+	$(BIN)/pip install --quiet $(shell grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m agent.demo.run
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check agent benchmarks tests
+	$(BIN)/ruff check agent benchmarks tests
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.pocket_edits agent/demo/pocket --json build/pocket_edits.json
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,84 @@
+"""Every error that factd raises on purpose, and the exit code the CLI gives it.
+
+    FactdError                        1
+    ├── UsageError                    2   the command line or an argument is off
+    │   └── ConfigError               2   a settings or relations file is off: names file, key, nearest key
+    ├── InputError                    1   an edit file, a fact file or an article cannot be read
+    ├── SourceError                   1   a feed could not be fetched or is no feed (a value in the pipeline, not a crash)
+    │   ├── FetchRefused              7   the address, scheme or redirect is not allowed
+    │   └── TooLarge                  1   a body, or what it unpacks to, is over the limit
+    ├── ModelError                    1   the model cannot be loaded, or is of an unknown architecture
+    ├── EditError                     1   an edit cannot be computed (subject not in prompt, unstable key...)
+    ├── VerificationFailed            4   the gate refused; nothing was published
+    ├── StoreError                    1   the database cannot be opened, is of a newer version, the disk is full
+    │   ├── StaleState                1   somebody else moved this row first
+    │   ├── UnknownId                 1   no proposal, revision or fact of that id
+    │   └── LockHeld                  6   another factd works on this state folder
+    └── PolicyRefused                 7   a written policy forbids it
+
+A message says what went wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class FactdError(Exception):
+    """Base of all our errors; `exit_code` is what the CLI returns."""
+
+    exit_code = 1
+
+
+class UsageError(FactdError):
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class InputError(FactdError):
+    pass
+
+
+class SourceError(FactdError):
+    pass
+
+
+class FetchRefused(SourceError):
+    exit_code = 7
+
+
+class TooLarge(SourceError):
+    pass
+
+
+class ModelError(FactdError):
+    pass
+
+
+class EditError(FactdError):
+    pass
+
+
+class VerificationFailed(FactdError):
+    exit_code = 4
+
+
+class StoreError(FactdError):
+    pass
+
+
+class StaleState(StoreError):
+    pass
+
+
+class UnknownId(StoreError):
+    pass
+
+
+class LockHeld(StoreError):
+    exit_code = 6
+
+
+class PolicyRefused(FactdError):
+    exit_code = 7
