@@ -1,0 +1,124 @@
+"""Sources on disk: a feed or JSONL file, or a folder of them, put there by hand or by another tool."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from agent.errors import SourceError, TooLarge
+from agent.sources.base import Fetched, SourceSpec
+from agent.sources.body import parse_body
+from agent.sources.http import Client
+from agent.sources.items import Context, distinct
+from agent.sources.pace import DEFAULT_PACING, Pacing
+from agent.sources.unpack import MAX_BYTES
+from agent.types import Article, FeedState
+
+SUFFIXES = frozenset((".xml", ".rss", ".atom", ".json", ".jsonl", ".ndjson"))
+MAX_FILES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """file:// URLs and plain paths."""
+
+    pacing: Pacing = DEFAULT_PACING
+    max_bytes: int = MAX_BYTES
+
+    def accepts(self, spec: SourceSpec) -> bool:
+        return "://" not in spec.url or spec.url.lower().startswith("file://")
+
+    def fetch(self, spec: SourceSpec, state: FeedState, client: Client, now: datetime) -> Fetched:
+        """Read what is there. The names, sizes and times of the files stand in for an ETag.
+
+        Raises SourceError if the path is missing or unreadable, or if no file in it could be read.
+        """
+        path = to_path(spec.url)
+        files = _files(path)
+        signature = _signature(files)
+        after = replace(
+            state,
+            etag=signature,
+            errors=0,
+            last_error="",
+            gone=False,
+            polled_at=now,
+            next_poll_at=now + timedelta(seconds=self.pacing.fastest_s),
+        )
+        if signature == state.etag:
+            return Fetched(spec.name, "not_modified", (), after, "no file has changed since the last poll")
+        articles: list[Article] = []
+        notes: list[str] = []
+        bad = 0
+        for file in files:
+            try:
+                parsed = parse_body(
+                    _read(file, self.max_bytes), Context(spec, now), name=file.name, base_url=""
+                )
+            except SourceError as problem:
+                if len(files) == 1:
+                    raise SourceError(f"{file}: {problem}") from problem
+                bad += 1
+                notes.append(f"{file.name}: {problem}")
+                continue
+            articles.extend(parsed.articles)
+            notes.extend(f"{file.name}: {note}" for note in parsed.notes)
+        if files and bad == len(files):
+            raise SourceError(f"none of the {bad} files in {path} could be read; the first: {notes[0]}")
+        kept = distinct(articles)
+        message = f"{len(kept)} article{'s' * (len(kept) != 1)} in {len(files)} file{'s' * (len(files) != 1)}"
+        return Fetched(spec.name, "ok", kept, after, message, tuple(notes))
+
+
+def to_path(url: str) -> Path:
+    """The path that a file:// URL or a plain path means. Raises SourceError for a URL with a foreign host."""
+    if not url.lower().startswith("file://"):
+        return Path(url).expanduser()
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise SourceError(f"{url!a} names the host {parts.netloc!a}; write file:///path with three slashes")
+    return Path(unquote(parts.path))
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        elif path.is_file():
+            return [path]
+        else:
+            raise SourceError(f"there is no file or folder {path}; check the source's url")
+    except (OSError, ValueError) as problem:
+        raise SourceError(f"cannot read {path}: {problem}") from problem
+    if len(found) > MAX_FILES:
+        raise TooLarge(f"the folder {path} holds more than {MAX_FILES} feed files; split it")
+    if not found:
+        raise SourceError(f"the folder {path} holds no feed file ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def _signature(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError as problem:
+            raise SourceError(f"cannot read {file}: {problem}") from problem
+        digest.update(
+            f"{file.name}\x00{stat.st_size}\x00{stat.st_mtime_ns}\x00".encode("utf-8", "surrogateescape")
+        )
+    return digest.hexdigest()
+
+
+def _read(file: Path, max_bytes: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            body = stream.read(max_bytes + 1)
+    except OSError as problem:
+        raise SourceError(f"cannot read it: {problem}") from problem
+    if len(body) > max_bytes:
+        raise TooLarge(f"it is larger than {max_bytes / 2**20:g} MB; split it")
+    return body

@@ -1,0 +1,153 @@
+"""What a parser found -> `Article`: cleaning, identity, date and publisher, decided once for every format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from agent.sources.base import SourceSpec
+from agent.sources.similar import simhash
+from agent.sources.text import (
+    canonical_url,
+    clean_line,
+    clean_text,
+    content_sha256,
+    registered_domain,
+    url_key,
+)
+from agent.types import Article
+
+MAX_ITEMS = 2000  # of one body; the rest is left out with a note
+MAX_TITLE = 500
+MAX_TEXT = 20_000
+_OLDEST_AT = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry as its format gave it: markup and entities still in.
+
+    `site` is the URL, `publisher` the name of the voice that the item itself credits; `site_title` is how
+    headlines credit it.
+    """
+
+    guid: str = ""
+    url: str = ""
+    title: str = ""
+    text: str = ""
+    published_at: datetime | None = None
+    publisher: str = ""
+    site: str = ""
+    site_title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The articles of one body. `ttl_s` is how long the feed asks to be left alone, 0 if it does not say."""
+
+    articles: tuple[Article, ...]
+    ttl_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class Context(NamedTuple):
+    """What the items of one body share."""
+
+    spec: SourceSpec
+    fetched_at: datetime
+
+
+def to_articles(items: Iterable[Item], context: Context) -> tuple[tuple[Article, ...], tuple[str, ...]]:
+    """The distinct articles of one body, in its order, and notes on what was left out."""
+    articles: list[Article] = []
+    notes: list[str] = []
+    blank = 0
+    for item in items:
+        if len(articles) == MAX_ITEMS:
+            notes.append(f"only the first {MAX_ITEMS} items were read")
+            break
+        article = to_article(item, context)
+        if article is None:
+            blank += 1
+        else:
+            articles.append(article)
+    if blank:
+        notes.append(f"{blank} item{'s' * (blank > 1)} without title and text left out")
+    return distinct(articles), tuple(notes)
+
+
+def to_article(item: Item, context: Context) -> Article | None:
+    """One item as an Article; None if nothing readable is in it."""
+    title = _cut(clean_line(item.title), MAX_TITLE)
+    credit = clean_line(item.site_title)
+    if credit:
+        title = title.removesuffix(f" - {credit}").rstrip() or title
+    text = _cut(clean_text(item.text), MAX_TEXT)
+    if not title and not text:
+        return None
+    url = canonical_url(item.url)
+    return Article(
+        id=_identity(context.spec.name, item.guid.strip(), url, title, text),
+        source=context.spec.name,
+        publisher=_publisher(item, url, context.spec),
+        url=url,
+        title=title,
+        text=text,
+        published_at=_plausible(item.published_at, context.fetched_at),
+        fetched_at=context.fetched_at,
+        sha256=content_sha256(title, text),
+        simhash=simhash(f"{title}\n{text}"),
+    )
+
+
+def distinct(articles: Iterable[Article]) -> tuple[Article, ...]:
+    """The first of each: by id (the guid, mostly), then by canonical URL, then by content."""
+    seen: set[tuple[str, str]] = set()
+    kept: list[Article] = []
+    for article in articles:
+        keys = {("id", article.id), ("sha256", article.sha256)}
+        if article.url:
+            keys.add(("url", url_key(article.url)))
+        if not keys & seen:
+            kept.append(article)
+        seen |= keys
+    return tuple(kept)
+
+
+def _identity(source: str, guid: str, url: str, title: str, text: str) -> str:
+    # A guid is only unique inside its feed; a URL is the same page whoever links to it.
+    if guid:
+        parts = ("guid", source, guid)
+    elif url:
+        parts = ("url", url_key(url), "")
+    else:
+        parts = ("content", title, text)
+    return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _publisher(item: Item, url: str, spec: SourceSpec) -> str:
+    """The voice behind the item: in an aggregator's feed, the site it credits or links to."""
+    return (
+        (spec.publisher or "").strip()
+        or clean_line(item.publisher)
+        or registered_domain(item.site)
+        or registered_domain(url)
+        or registered_domain(spec.url)
+        or spec.name
+    )
+
+
+def _plausible(published_at: datetime | None, fetched_at: datetime) -> datetime:
+    """`published_at`, never later than we saw it. Missing, naive or older than news feeds: `fetched_at`."""
+    if published_at is None or published_at.tzinfo is None or published_at < _OLDEST_AT:
+        return fetched_at
+    return min(published_at.astimezone(UTC), fetched_at)
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return text[:limit].rpartition(" ")[0] or text[:limit]
