@@ -1,0 +1,134 @@
+"""revision = compile(base weights, set of live facts, edit settings).
+
+The base is never written: it is changed in memory while measuring and restored bit for bit. Values are optimised against the base
+once and may be handed in again (`known_values`); then only the linear systems are solved anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from agent.editing.algorithms.base import Algorithm, Problem
+from agent.editing.algorithms.memit import memit
+from agent.editing.algorithms.rome import rome
+from agent.editing.contexts import prefixes
+from agent.editing.covariance import cached_covariance, covariance, own_samples
+from agent.editing.delta import Delta, empty_delta
+from agent.editing.keys import SubjectText
+from agent.editing.settings import EditSettings
+from agent.editing.values import optimise_values
+from agent.errors import EditError
+from agent.lm.arch import down_name
+from agent.lm.load import LM
+from agent.types import EditRequest
+
+Tensor = torch.Tensor
+Progress = Callable[[str, int, int], None]
+ALGORITHMS: Mapping[str, Algorithm] = {"memit": memit, "rome": rome}
+# Where published work edits: the early middle of the stack (causal tracing of ROME; layers 4-8 of 32 in MEMIT's Llama settings).
+_DEFAULT_SPAN = (0.12, 0.27)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A delta and the values it came from, keyed by `value_key`, to be kept for the next compilation."""
+
+    delta: Delta
+    values: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a compilation reads besides the facts: preserve keys, a corpus for the covariance (else own samples), a cache folder."""
+
+    preserve: Sequence[SubjectText] = ()
+    corpus: Sequence[str] = ()
+    cache: Path | None = None
+    known_values: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def compile_delta(
+    lm: LM, requests: Sequence[EditRequest], settings: EditSettings, material: Material, progress: Progress | None = None
+) -> Compiled:
+    """Solve jointly for all requests. The same arguments give the same delta, byte for byte on one machine.
+
+    Raises EditError for a request without its subject in a prompt or with contradicting targets, and for a singular system.
+    """
+    if not requests:
+        return Compiled(empty_delta(lm.sha), {})
+    requests = sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
+    _check(requests)
+    layers = settings.layers or default_layers(lm)
+    contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
+    matrices = _covariance(lm, layers, settings, material, progress)
+    values = _values(lm, requests, contexts, layers, settings, material.known_values, progress)
+    rows = [SubjectText(c + p, r.subject) for r in requests for p in r.prompts for c in contexts]
+    owner = [i for i, r in enumerate(requests) for _ in range(len(r.prompts) * len(contexts))]
+    problem = Problem(
+        requests=requests,
+        values=torch.stack([values[value_key(lm, r, layers, settings)] for r in requests]),
+        rows=rows,
+        owner=torch.tensor(owner),
+        layers=layers,
+        covariance=matrices,
+        preserve=material.preserve,
+        settings=settings,
+    )
+    updates = ALGORITHMS[settings.algorithm](lm, problem)
+    return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
+
+
+def default_layers(lm: LM) -> tuple[int, ...]:
+    """Layers for a model without settings of its own: the published span, scaled to its depth."""
+    low, high = (round(share * lm.n_layers) for share in _DEFAULT_SPAN)
+    return tuple(range(max(low, 0), max(high, low + 1)))
+
+
+def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
+    """What a value vector depends on: weights, request, its layer and the settings of its optimisation."""
+    ignored = ("algorithm", "mode", "layers", "covariance", "preserve", "samples", "sample_tokens", "batch_rows")
+    relevant = {name: value for name, value in asdict(settings).items() if name not in ignored}
+    dtype = str(next(lm.model.parameters()).dtype)
+    named = json.dumps([lm.sha, dtype, asdict(request), layers[-1], relevant], sort_keys=True)
+    return hashlib.sha256(named.encode()).hexdigest()
+
+
+def _check(requests: Sequence[EditRequest]) -> None:
+    targets: dict[tuple[str, str], str] = {}
+    for request in requests:
+        for prompt in request.prompts:
+            other = targets.setdefault((request.subject, prompt), request.target_new)
+            if other != request.target_new:
+                raise EditError(
+                    f"two edits contradict each other: {prompt!r} -> {other!r} and -> {request.target_new!r}; drop one"
+                )
+
+
+def _values(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int], settings: EditSettings,
+    known: Mapping[str, Tensor], progress: Progress | None,
+) -> dict[str, Tensor]:  # fmt: skip
+    keys = [value_key(lm, request, layers, settings) for request in requests]
+    missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in known]
+    values = {key: known[key] for key in keys if key in known}
+    if missing:
+        tell = (lambda done, total: progress("values", done, total)) if progress else None
+        found = optimise_values(lm, [request for _, request in missing], contexts, layers[-1], settings, tell)
+        values.update({key: found[i] for i, (key, _) in enumerate(missing)})
+    return values
+
+
+def _covariance(
+    lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
+) -> dict[int, Tensor]:
+    texts = material.corpus or own_samples(lm, settings.samples, settings.sample_tokens, settings.seed)
+    tell = (lambda done, total: progress("covariance", done, total)) if progress else None
+    if material.cache is None:
+        return covariance(lm, texts, layers, progress=tell)
+    return cached_covariance(lm, texts, layers, material.cache, progress=tell)

@@ -1,0 +1,72 @@
+"""Keys and states at a subject's last token: the key is what the down projection reads there, `k` in ROME's equations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+
+from agent.lm.arch import decoder_layers, down_module
+from agent.lm.hooks import capture_all, truncated
+from agent.lm.load import LM
+from agent.lm.tokens import SubjectRows, by_length, encode, subject_rows
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectText:
+    """A text and the subject in it whose last token is meant."""
+
+    text: str
+    subject: str
+
+    @property
+    def upto_subject(self) -> str:
+        """The text cut after the subject and the character behind it, which may share its last token."""
+        end = self.text.rfind(self.subject) + len(self.subject)
+        return self.text[: end + 2]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysAndStates:
+    """`keys[layer]`: (rows, d_in). `states`: (rows, d_model), the last layer's output at the same token. float32, CPU order."""
+
+    keys: dict[int, Tensor]
+    states: Tensor
+
+
+def keys_and_states(
+    lm: LM, rows: Sequence[SubjectText], layers: Sequence[int], *, batch_rows: int = 256
+) -> KeysAndStates:
+    """One truncated pass over the rows for the keys of all `layers` and the output of the last of them.
+
+    What stands behind the subject cannot reach its last token in a causal model, so the texts are cut there.
+    Raises EditError when a text lacks its subject.
+    """
+    layers = sorted(layers)
+    downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
+    top = decoder_layers(lm.model, lm.arch)[layers[-1]]
+    cut = [row.upto_subject if row.subject in row.text else row.text for row in rows]
+    keys: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    states: list[Tensor] = []
+    order: list[int] = []
+    for indices in by_length([len(row) for row in encode(lm, cut)], batch_rows):
+        batch = subject_rows(lm, [cut[i] for i in indices], [rows[i].subject for i in indices])
+        with torch.inference_mode(), truncated(lm, layers[-1]), ExitStack() as stack:
+            inputs = capture_all(downs, "input", stack)
+            outputs = capture_all([top], "output", stack)
+            lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=1)
+        for layer, seen in zip(layers, inputs, strict=True):
+            keys[layer].append(at_subject(seen[0], batch))
+        states.append(at_subject(outputs[0][0], batch))
+        order += indices
+    back = torch.tensor(order).argsort()
+    return KeysAndStates({layer: torch.cat(k)[back] for layer, k in keys.items()}, torch.cat(states)[back])
+
+
+def at_subject(hidden: Tensor, batch: SubjectRows) -> Tensor:
+    """(rows, length, d) -> (rows, d) float32 at each row's subject position."""
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), batch.positions].float()

@@ -1,0 +1,65 @@
+"""What a compilation depends on besides the facts: one frozen record, hashed into every cache key and revision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from agent.errors import ConfigError
+
+AlgorithmName = Literal["memit", "rome"]
+Mode = Literal["joint", "sequential"]
+
+
+@dataclass(frozen=True, slots=True)
+class EditSettings:
+    """Settings of the compiler.
+
+    `layers`: edited layers, ascending; the last one is where values are optimised; empty for the family's own choice.
+    `steps`, `lr`: Adam on the value vectors. `kl`: weight of the relation KL. `decay`: weight of |delta|²/|h|².
+    `clamp`: largest |delta| relative to |h|. `stop_loss`: a request stops once its mean NLL (nats per token) is below.
+    `covariance`: weight of the key covariance, in units of d_in (MEMIT's lambda is about 1). `preserve`: weight of a preserve
+    key relative to an edit key. `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long.
+    `samples`: model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
+    """
+
+    algorithm: AlgorithmName = "memit"
+    mode: Mode = "joint"
+    layers: tuple[int, ...] = ()
+    steps: int = 30
+    lr: float = 0.1
+    kl: float = 0.0625
+    decay: float = 0.05
+    clamp: float = 1.5
+    stop_loss: float = 0.02
+    covariance: float = 0.1
+    preserve: float = 1.0
+    contexts: int = 4
+    context_tokens: int = 8
+    samples: int = 400
+    sample_tokens: int = 48
+    batch_rows: int = 512
+    chunk: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a value that cannot work."""
+        if self.algorithm not in ("memit", "rome"):
+            raise ConfigError(f"editing.algorithm must be memit or rome, got {self.algorithm!r}")
+        if self.mode not in ("joint", "sequential"):
+            raise ConfigError(f"editing.mode must be joint or sequential, got {self.mode!r}")
+        if list(self.layers) != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
+            raise ConfigError(f"editing.layers must be ascending layer numbers, got {list(self.layers)}")
+        for name in ("steps", "lr", "clamp", "batch_rows", "chunk", "samples", "sample_tokens"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")
+        for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"editing.{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def sha(self) -> str:
+        """SHA-256 (hex) of all settings."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,178 @@
+"""The value vectors: for each fact the smallest push at its subject's last token after which the model says the new target.
+
+For request i, minimise over delta_i (ROME 2202.05262 eq. 4, MEMIT 2210.07229 eq. 16, with the KL over the same subject's *other*
+relations instead of "{subject} is a"):
+
+    mean over prompts and contexts of NLL(target | h + delta_i)  +  kl * KL(keep prompts | h + delta_i)  +  decay * |delta_i|² / |h|²
+
+All requests run together, one row per prompt and context. Hidden states up to the edited layer are computed once and every step runs only
+the layers above. A request whose loss is low enough stops and its rows leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from agent.editing.keys import at_subject
+from agent.editing.settings import EditSettings
+from agent.lm.arch import decoder_layers
+from agent.lm.hooks import capture, resumed_at, truncated
+from agent.lm.load import LM
+from agent.lm.tokens import SubjectRows, encode_target, subject_rows
+from agent.types import EditRequest
+
+Tensor = torch.Tensor
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """One row per (request, prompt, context), and per (request, keep prompt).
+
+    `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last `width` columns, -100 elsewhere; a keep
+    row has none. `states` (rows, length, d): output of the edited layer on the unedited model. `keep_logp` (rows, vocab): what a keep
+    row's last column said before.
+    """
+
+    batch: SubjectRows
+    owner: Tensor
+    is_keep: Tensor
+    labels: Tensor
+    states: Tensor
+    keep_logp: Tensor
+
+    def pick(self, mask: Tensor) -> _Rows:
+        batch = SubjectRows(self.batch.input_ids[mask], self.batch.attention_mask[mask], self.batch.positions[mask])
+        return _Rows(batch, self.owner[mask], self.is_keep[mask], self.labels[mask], self.states[mask],
+                     self.keep_logp[mask])  # fmt: skip
+
+
+def optimise_values(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
+    """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's last token.
+
+    Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk only.
+    """
+    found = []
+    for start in range(0, len(requests), settings.chunk):
+        found.append(_optimise_chunk(lm, requests[start : start + settings.chunk], contexts, layer, settings))
+        if progress:
+            progress(min(start + settings.chunk, len(requests)), len(requests))
+    return torch.cat(found) if found else torch.zeros(0, int(lm.model.config.hidden_size))
+
+
+def _optimise_chunk(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings
+) -> Tensor:
+    rows = _build_rows(lm, requests, contexts, layer)
+    norms = _mean_norms(rows, len(requests))
+    delta = torch.zeros(len(requests), rows.states.shape[-1], device=lm.device, requires_grad=True)
+    optimiser = torch.optim.Adam([delta], lr=settings.lr)
+    best = torch.full((len(requests),), torch.inf, device=lm.device)
+    active = torch.ones(len(requests), dtype=torch.bool, device=lm.device)
+    for _ in range(settings.steps):
+        optimiser.zero_grad()
+        nll, kl = _losses(lm, rows, delta, layer, len(requests))
+        penalty = settings.decay * delta.norm(dim=-1) ** 2 / norms**2
+        (nll + settings.kl * kl + penalty)[active].sum().backward()
+        best = torch.minimum(best, nll.detach())
+        done = active & (nll.detach() < settings.stop_loss) & (kl.detach() < max(settings.stop_loss, 0.05))
+        _step(optimiser, delta, active & ~done, settings.clamp * norms)
+        if bool(done.any()):
+            active = active & ~done
+            if not bool(active.any()):
+                break
+            rows = rows.pick(active[rows.owner])
+    return delta.detach().cpu()
+
+
+def _step(optimiser: torch.optim.Optimizer, delta: Tensor, active: Tensor, largest: Tensor) -> None:
+    """One Adam step for the active requests, then the projection onto |delta| <= largest; the others stay put."""
+    frozen = delta.detach().clone()
+    optimiser.step()
+    with torch.no_grad():
+        norms = delta.norm(dim=-1)
+        delta.mul_((largest / norms.clamp(min=1e-12)).clamp(max=1.0)[:, None])
+        delta[~active] = frozen[~active]
+
+
+def _build_rows(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int) -> _Rows:
+    texts, subjects, tails, labels, owner, is_keep = [], [], [], [], [], []
+    for i, request in enumerate(requests):
+        target = encode_target(lm, request.target_new)
+        edits = [(context + prompt, target) for prompt in request.prompts for context in contexts]
+        for text, wanted in [*edits, *((prompt, []) for prompt in request.keep)]:
+            texts.append(text)
+            subjects.append(request.subject)
+            tails.append(wanted[:-1])
+            labels.append(wanted)
+            owner.append(i)
+            is_keep.append(not wanted)
+    batch = subject_rows(lm, texts, subjects, tails)
+    states = _states(lm, batch, layer)
+    width = max(map(len, labels))
+    padded = [[-100] * (width - len(wanted)) + wanted for wanted in labels]
+    keep = torch.tensor(is_keep, device=lm.device)
+    keep_logp = _keep_logp(lm, batch, states, layer, keep)
+    return _Rows(batch, torch.tensor(owner, device=lm.device), keep, torch.tensor(padded, device=lm.device), states,
+                 keep_logp)  # fmt: skip
+
+
+def _states(lm: LM, batch: SubjectRows, layer: int) -> Tensor:
+    top = decoder_layers(lm.model, lm.arch)[layer]
+    with torch.no_grad(), truncated(lm, layer), capture(top, "output") as seen:
+        lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=1)
+    return seen[0]
+
+
+def _keep_logp(lm: LM, batch: SubjectRows, states: Tensor, layer: int, keep: Tensor) -> Tensor:
+    """(rows, vocab) log-probabilities of the last column; zero-width when no request has keep prompts."""
+    if not bool(keep.any()):
+        return torch.zeros(len(keep), 0, device=states.device)
+    with torch.no_grad(), resumed_at(lm, layer, lambda: states):
+        return _logits(lm, batch, 1)[:, -1].log_softmax(-1)
+
+
+def _logits(lm: LM, batch: SubjectRows, width: int) -> Tensor:
+    logits: Tensor = lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=width).logits
+    return logits.float()
+
+
+def _mean_norms(rows: _Rows, count: int) -> Tensor:
+    """(requests,): mean |h| at the subject over a request's edit rows."""
+    norms = at_subject(rows.states, rows.batch).norm(dim=-1)
+    edit = ~rows.is_keep
+    return _mean_by(norms[edit], rows.owner[edit], count)
+
+
+def _mean_by(values: Tensor, owner: Tensor, count: int) -> Tensor:
+    totals = torch.zeros(count, device=values.device).index_add_(0, owner, values)
+    return totals / torch.bincount(owner, minlength=count).clamp(min=1)
+
+
+def _losses(lm: LM, rows: _Rows, delta: Tensor, layer: int, count: int) -> tuple[Tensor, Tensor]:
+    """(requests,) mean NLL per target token over the edit rows, and mean KL over the keep rows."""
+    every = torch.arange(len(rows.owner), device=delta.device)
+
+    def states() -> Tensor:
+        push = delta[rows.owner].to(rows.states.dtype)
+        return rows.states.index_put((every, rows.batch.positions), push, accumulate=True)
+
+    width = rows.labels.shape[1]
+    with resumed_at(lm, layer, states):
+        logp = _logits(lm, rows.batch, width).log_softmax(-1)
+    wanted = rows.labels != -100
+    token_nll = -logp.gather(-1, rows.labels.clamp(min=0)[..., None]).squeeze(-1) * wanted
+    row_nll = token_nll.sum(-1) / wanted.sum(-1).clamp(min=1)
+    edit = ~rows.is_keep
+    nll = _mean_by(row_nll[edit], rows.owner[edit], count)
+    if not rows.keep_logp.shape[1] or not bool(rows.is_keep.any()):
+        return nll, torch.zeros_like(nll)
+    before = rows.keep_logp[rows.is_keep]
+    row_kl = (before.exp() * (before - logp[rows.is_keep, -1])).sum(-1)
+    return nll, _mean_by(row_kl, rows.owner[rows.is_keep], count)

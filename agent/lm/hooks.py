@@ -1,0 +1,97 @@
+"""Look at, or change, what flows through a module, for the length of a `with` block. Nothing stays behind.
+
+    with capture(down, "input") as seen:  model(...)      # seen[-1] is the tensor
+    with edit_output(down, fn):           model(...)      # the module's output is fn(output)
+    with truncated(lm, 3):                model(...)      # layers after 3 do no work
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from agent.lm.arch import decoder_layers
+from agent.lm.load import LM
+
+Tensor = torch.Tensor
+
+
+@contextmanager
+def capture(module: nn.Module, what: Literal["input", "output"]) -> Iterator[list[Tensor]]:
+    """Collect the first positional input, or the output, of every call of `module` (of tuples their first element)."""
+    seen: list[Tensor] = []
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        seen.append(args[0] if what == "input" else first(output))
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def edit_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace the module's output by `change(output)`."""
+
+    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        changed = change(first(output))
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def replaced_forward(modules: Sequence[nn.Module], forwards: Sequence[Callable[..., Any]]) -> Iterator[None]:
+    """Give each module another `forward` of its own; the class's comes back afterwards."""
+    for module, forward in zip(modules, forwards, strict=True):
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+@contextmanager
+def truncated(lm: LM, layer: int) -> Iterator[None]:
+    """Layers after `layer` pass their input on untouched: for passes that only want keys or states up to there."""
+    after = decoder_layers(lm.model, lm.arch)[layer + 1 :]
+    with replaced_forward(after, [_pass_on(lm) for _ in after]):
+        yield
+
+
+@contextmanager
+def resumed_at(lm: LM, layer: int, states: Callable[[], Tensor]) -> Iterator[None]:
+    """Layers up to `layer` do no work; `layer` returns `states()`: the layers above run on cached hidden states."""
+    upto = decoder_layers(lm.model, lm.arch)[: layer + 1]
+    forwards = [_pass_on(lm) for _ in upto[:-1]]
+    with replaced_forward(upto, [*forwards, _pass_on(lm, states)]):
+        yield
+
+
+def capture_all(modules: Sequence[nn.Module], what: Literal["input", "output"], stack: ExitStack) -> list[list[Tensor]]:
+    """`capture` for several modules inside one ExitStack; one list per module."""
+    return [stack.enter_context(capture(module, what)) for module in modules]
+
+
+def first(output: Any) -> Tensor:
+    """Decoder layers return a tensor in some families and a tuple in others (transformers 5)."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _pass_on(lm: LM, states: Callable[[], Tensor] | None = None) -> Callable[..., Any]:
+    def forward(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
+        out = hidden_states if states is None else states()
+        return (out,) if lm.tuple_layers else out
+
+    return forward

@@ -1,0 +1,137 @@
+"""The only place that loads a model: any causal LM of the Hugging Face hub or of a local folder, weights as safetensors only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as hf_logging
+
+from agent.errors import ModelError
+from agent.lm.arch import Arch, arch_of, decoder_layers
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_HASHED = ("*.safetensors", "config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True, slots=True)
+class LM:
+    """A loaded model with what everybody needs to know about it.
+
+    `sha` identifies its files: weights, config and tokenizer. `tuple_layers` tells whether its decoder layers return a tuple
+    (GPT-J, BLOOM, Falcon) or a bare tensor (most families of transformers 5).
+    """
+
+    model: Any
+    tokenizer: Any
+    arch: Arch
+    sha: str
+    path: str
+    tuple_layers: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.model.get_submodule(self.arch.layers))
+
+
+def load_lm(
+    path: str, *, dtype: str = "auto", device: str = "auto", arch: Mapping[str, Arch] | None = None
+) -> LM:
+    """Load a checkpoint folder or hub id for inference. `dtype` is auto (the checkpoint's own), float32, bfloat16 or float16.
+
+    Raises ModelError when there is no such model, its weights are pickled, or its family is unknown.
+    """
+    if dtype != "auto" and dtype not in _DTYPES:
+        raise ModelError(f"model.dtype must be auto, {', '.join(_DTYPES)}; got {dtype!r}")
+    folder = _folder(path)
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=_DTYPES.get(dtype, "auto"), use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
+    return wrap(model.to(_device(device)), tokenizer, sha=fingerprint(folder), path=path, arch=arch)
+
+
+def wrap(
+    model: nn.Module, tokenizer: Any, *, sha: str, path: str = "", arch: Mapping[str, Arch] | None = None
+) -> LM:
+    """An `LM` around a model that is in memory already: evaluation mode, no gradients on its parameters."""
+    model.eval()
+    model.requires_grad_(False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    family = arch_of(model, arch)
+    return LM(model, tokenizer, family, sha, path, _returns_tuple(model, decoder_layers(model, family)[0]))
+
+
+def _returns_tuple(model: nn.Module, layer: nn.Module) -> bool:
+    """Asked of the model itself, with one token: annotations and documentation of the families are not reliable."""
+    kinds: list[bool] = []
+    handle = layer.register_forward_hook(lambda _module, _args, output: kinds.append(isinstance(output, tuple)))
+    try:
+        with torch.inference_mode():
+            model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device))
+    finally:
+        handle.remove()
+    return kinds[0]
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 (hex) over the names and bytes of the weights, config and tokenizer files of a checkpoint folder."""
+    digest = hashlib.sha256()
+    files = sorted({file for pattern in _HASHED for file in folder.glob(pattern)})
+    for file in files:
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _folder(path: str) -> Path:
+    """The local folder of a checkpoint; a hub id is fetched into the hub's cache first."""
+    local = Path(path).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise ModelError(f"{local} holds no config.json; give the folder of a Hugging Face checkpoint")
+        if not any(local.glob("*.safetensors")):
+            raise ModelError(f"{local} holds no *.safetensors weights; pickled weights are refused, convert them first")
+        return local
+    if local.is_absolute() or path.startswith(".") or path.count("/") != 1:
+        raise ModelError(f"model {path!r} is no folder here, and no hub id of the form owner/name")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(path, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"model {path!r} is neither a folder here nor to be had from the hub: {_first_line(error)}"
+        ) from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"model.device {name!r} is no device: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
