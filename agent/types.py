@@ -42,6 +42,23 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """One configured source.
+
+    `url` is http(s)://, file://, or a plain path to a file (.xml .rss .atom .json .jsonl) or to a folder of
+    such files. `publisher` pins the voice that all its items count as; left None, each item counts as the
+    site it names or links to. `allow_private` opens loopback and LAN addresses for this source's own host,
+    never for a host it redirects to. `weight` is for the caller.
+    """
+
+    name: str
+    url: str
+    publisher: str | None = None
+    allow_private: bool = False
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Article:
     """One item of one source, stored before anything else happens to it.
 
@@ -106,12 +123,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A prompt, what a right answer starts with, and what a stale answer starts with."""
+    """A prompt, what a right answer starts with, and what a stale answer starts with. `fact_key` is the fact it asks about."""
 
     kind: ProbeKind
     prompt: str
     expect: tuple[str, ...]
     reject: tuple[str, ...] = ()
+    fact_key: FactKey = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

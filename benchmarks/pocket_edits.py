@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ import torch
 from agent.catalogue import Catalogue, load_catalogue
 from agent.editing.compile import Material, compile_delta
 from agent.editing.delta import applied
-from agent.editing.keys import SubjectText
 from agent.editing.settings import EditSettings
 from agent.lm.generate import generate
 from agent.lm.load import LM, load_lm
+from agent.material import edit_request, preserve_texts
 from agent.relations import Relation, load_relations
-from agent.types import EditRequest
+from agent.types import Fact
 
 EDITED = ("head_of_state", "head_of_government", "ceo", "head_coach", "headquarters", "capital",
           "head_of_organisation", "central_bank_governor")  # fmt: skip
 ROOT = Path(__file__).parent.parent
+EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +48,6 @@ def answered(answer: str, expect: str) -> bool:
     """The continuation starts with the object, and the object ends there."""
     got = answer.strip()
     return got.startswith(expect) and not got[len(expect) : len(expect) + 1].isalnum()
-
-
-def keep_prompts(catalogue: Catalogue, relations: dict[str, Relation], subject: str, relation: str) -> tuple[str, ...]:
-    entity = catalogue.entity(subject)
-    return tuple(
-        prompt
-        for fact in catalogue.facts_of(subject)
-        if fact.relation != relation and fact.relation in relations
-        for prompt in relations[fact.relation].prompts("edit", entity)
-    )
 
 
 def swaps(catalogue: Catalogue, relations: dict[str, Relation], count: int, seed: int, people: set[str]) -> list[tuple[str, str, str, str]]:
@@ -95,28 +87,15 @@ def asks(catalogue: Catalogue, relations: dict[str, Relation], edits: Sequence[t
     return found
 
 
-def preserve_texts(catalogue: Catalogue, relations: dict[str, Relation], edits: Sequence[tuple[str, str, str, str]], seed: int, count: int) -> list[SubjectText]:
-    """Texts about subjects that are not edited (disjoint prompts from the probes that score)."""
-    rng = random.Random(seed + 2)
-    subjects = {s for s, _, _, _ in edits}
-    rest = [f for f in catalogue.facts.values() if f.subject not in subjects and f.relation in relations]
-    found = []
-    for fact in rng.sample(rest, min(count, len(rest))):
-        entity = catalogue.entity(fact.subject)
-        found += [SubjectText(p, fact.subject) for p in relations[fact.relation].prompts("edit", entity)]
-    return found
-
-
 def evaluate(lm: LM, catalogue: Catalogue, relations: dict[str, Relation], settings: EditSettings, count: int, seed: int, preserve: int, others: int = 600) -> dict[str, Any]:
     people = {e.name for e in catalogue.entities.values() if e.kind == "person"}
     edits = swaps(catalogue, relations, count, seed, people)
     questions = asks(catalogue, relations, edits, seed, others)
     before = generate(lm, [q.prompt for q in questions], max_new_tokens=10, batch_size=256)
     requests = [
-        EditRequest(s, relations[r].prompts("edit", catalogue.entity(s)), new, old, keep_prompts(catalogue, relations, s, r))
-        for s, r, old, new in edits
+        edit_request(Fact(s, r, new, EPOCH), relations, catalogue, target_old=old) for s, r, old, new in edits
     ]
-    material = Material(preserve=preserve_texts(catalogue, relations, edits, seed, preserve))
+    material = Material(preserve=preserve_texts(catalogue, relations, {s for s, _, _, _ in edits}, limit=preserve, seed=seed))
     started = time.perf_counter()
     compiled = compile_delta(lm, requests, settings, material)
     seconds = time.perf_counter() - started
@@ -144,7 +123,7 @@ def parse_settings(items: Sequence[str]) -> EditSettings:
         key, _, value = item.partition("=")
         kind = str(kinds[key])
         values[key] = tuple(int(x) for x in value.split(",")) if kind.startswith("tuple") else (
-            int(value) if kind == "int" else float(value) if kind == "float" else value)
+            value == "True" if kind == "bool" else int(value) if kind == "int" else float(value) if kind == "float" else value)
     return EditSettings(**values)
 
 

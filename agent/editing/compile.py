@@ -1,7 +1,8 @@
 """revision = compile(base weights, set of live facts, edit settings).
 
-The base is never written: it is changed in memory while measuring and restored bit for bit. Values are optimised against the base
-once and may be handed in again (`known_values`); then only the linear systems are solved anew.
+The base is never written: it is changed in memory while measuring and restored bit for bit. Values are
+optimised against the base once and may be handed in again (`known_values`); then only the linear systems are
+solved anew.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from agent.editing.algorithms.memit import memit
 from agent.editing.algorithms.rome import rome
 from agent.editing.contexts import prefixes
 from agent.editing.covariance import cached_covariance, covariance, own_samples
-from agent.editing.delta import Delta, empty_delta
+from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.keys import SubjectText
 from agent.editing.settings import EditSettings
 from agent.editing.values import optimise_values
@@ -31,7 +32,19 @@ from agent.types import EditRequest
 Tensor = torch.Tensor
 Progress = Callable[[str, int, int], None]
 ALGORITHMS: Mapping[str, Algorithm] = {"memit": memit, "rome": rome}
-# Where published work edits: the early middle of the stack (causal tracing of ROME; layers 4-8 of 32 in MEMIT's Llama settings).
+_CARRIERS = (
+    "{}",
+    "In {}",
+    "As for {}",
+    "It is said of {}",
+    "What about {}",
+    "Who in {}",
+    "News from {}",
+    "Today {}",
+    "For {}",
+)
+# Where published work edits: the early middle of the stack (causal tracing of ROME; layers 4-8 of 32 in
+# MEMIT's Llama settings).
 _DEFAULT_SPAN = (0.12, 0.27)
 
 
@@ -45,7 +58,9 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a compilation reads besides the facts: preserve keys, a corpus for the covariance (else own samples), a cache folder."""
+    """What a compilation reads besides the facts: preserve keys, a corpus for the covariance (else own
+    samples), a cache folder.
+    """
 
     preserve: Sequence[SubjectText] = ()
     corpus: Sequence[str] = ()
@@ -53,35 +68,103 @@ class Material:
     known_values: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def compile_delta(
-    lm: LM, requests: Sequence[EditRequest], settings: EditSettings, material: Material, progress: Progress | None = None
-) -> Compiled:
-    """Solve jointly for all requests. The same arguments give the same delta, byte for byte on one machine.
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What is measured once, on the base: edited layers, prefixes, covariance by layer (d_in, d_in) float64."""
 
-    Raises EditError for a request without its subject in a prompt or with contradicting targets, and for a singular system.
+    layers: tuple[int, ...]
+    contexts: tuple[str, ...]
+    covariance: Mapping[int, Tensor]
+
+
+def compile_delta(
+    lm: LM,
+    requests: Sequence[EditRequest],
+    settings: EditSettings,
+    material: Material,
+    progress: Progress | None = None,
+) -> Compiled:
+    """Solve for all requests: jointly, or batch by batch in the order given when `settings.mode` is
+    sequential.
+
+    The same arguments give the same delta, byte for byte on one machine; of a joint solve the order of the
+    requests does not matter. A sequential delta comes without values, for they hold on its way only. Raises
+    EditError for a request without its subject in a prompt, without a target or contradicting another in its
+    solve, and for a singular system.
     """
     if not requests:
         return Compiled(empty_delta(lm.sha), {})
-    requests = sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
-    _check(requests)
     layers = settings.layers or default_layers(lm)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
-    matrices = _covariance(lm, layers, settings, material, progress)
+    ground = _Ground(layers, contexts, _covariance(lm, layers, settings, material, progress))
+    if settings.mode == "joint":
+        return _joint(lm, requests, ground, settings, material, progress)
+    return _sequential(lm, requests, ground, settings, replace(material, known_values={}), progress)
+
+
+def _joint(
+    lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
+    progress: Progress | None,
+) -> Compiled:  # fmt: skip
+    requests = sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
+    _check(requests)
+    contexts, layers = ground.contexts, ground.layers
     values = _values(lm, requests, contexts, layers, settings, material.known_values, progress)
-    rows = [SubjectText(c + p, r.subject) for r in requests for p in r.prompts for c in contexts]
-    owner = [i for i, r in enumerate(requests) for _ in range(len(r.prompts) * len(contexts))]
+    rows, owner = _key_rows(requests, contexts, settings.carriers)
     problem = Problem(
         requests=requests,
         values=torch.stack([values[value_key(lm, r, layers, settings)] for r in requests]),
         rows=rows,
         owner=torch.tensor(owner),
         layers=layers,
-        covariance=matrices,
+        covariance=ground.covariance,
         preserve=material.preserve,
         settings=settings,
     )
     updates = ALGORITHMS[settings.algorithm](lm, problem)
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
+
+
+def _sequential(
+    lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
+    progress: Progress | None,
+) -> Compiled:  # fmt: skip
+    """Each batch is solved against the weights that hold the batches before it, as peers edit."""
+    steps: dict[str, list[LowRank]] = {}
+    with restored(lm, [down_name(lm.arch, layer) for layer in ground.layers]):
+        for start in range(0, len(requests), settings.batch):
+            step = _joint(lm, requests[start : start + settings.batch], ground, settings, material, None)
+            for name, update in step.delta.updates.items():
+                add_(module_of(lm, name), update.left, update.right)
+                steps.setdefault(name, []).append(update)
+            if progress:
+                progress("values", min(start + settings.batch, len(requests)), len(requests))
+    return Compiled(Delta({name: stacked(updates) for name, updates in steps.items()}, lm.sha), {})
+
+
+def _key_rows(
+    requests: Sequence[EditRequest], contexts: Sequence[str], carriers: bool
+) -> tuple[list[SubjectText], list[int]]:
+    """The texts at whose subject the update must act, and the request of each.
+
+    Besides the prompts in their contexts these are short carriers of the bare subject: a key depends on the few words before the
+    subject, and a held-out phrasing brings others. A carrier costs one short truncated pass and no optimisation.
+    """
+    rows: list[SubjectText] = []
+    owner: list[int] = []
+    for index, request in enumerate(requests):
+        texts = [context + prompt for prompt in request.prompts for context in contexts]
+        if carriers:
+            texts += [_carry(carrier, request) for carrier in _CARRIERS]
+        rows += [SubjectText(text, request.subject) for text in texts]
+        owner += [index] * len(texts)
+    return rows, owner
+
+
+def _carry(carrier: str, request: EditRequest) -> str:
+    """The carrier with the subject as its first prompt has it: with its article, if it has one."""
+    article = "the " if f"the {request.subject}" in request.prompt else ""
+    return carrier.format(article + request.subject)
 
 
 def default_layers(lm: LM) -> tuple[int, ...]:
@@ -92,7 +175,8 @@ def default_layers(lm: LM) -> tuple[int, ...]:
 
 def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
     """What a value vector depends on: weights, request, its layer and the settings of its optimisation."""
-    ignored = ("algorithm", "mode", "layers", "covariance", "preserve", "samples", "sample_tokens", "batch_rows")
+    ignored = {"algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens",
+               "batch_rows"}  # fmt: skip
     relevant = {name: value for name, value in asdict(settings).items() if name not in ignored}
     dtype = str(next(lm.model.parameters()).dtype)
     named = json.dumps([lm.sha, dtype, asdict(request), layers[-1], relevant], sort_keys=True)
@@ -102,17 +186,22 @@ def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: Edi
 def _check(requests: Sequence[EditRequest]) -> None:
     targets: dict[tuple[str, str], str] = {}
     for request in requests:
+        if not request.prompts or not request.target_new.strip():
+            raise EditError(
+                f"the edit of {request.subject!r} has no prompt or no target; give both or drop it"
+            )
         for prompt in request.prompts:
             other = targets.setdefault((request.subject, prompt), request.target_new)
             if other != request.target_new:
                 raise EditError(
-                    f"two edits contradict each other: {prompt!r} -> {other!r} and -> {request.target_new!r}; drop one"
+                    f"two edits contradict each other: {prompt!r} -> {other!r} and -> {request.target_new!r}; "
+                    "drop one of them"
                 )
 
 
 def _values(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int], settings: EditSettings,
-    known: Mapping[str, Tensor], progress: Progress | None,
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int], settings:
+    EditSettings, known: Mapping[str, Tensor], progress: Progress | None,
 ) -> dict[str, Tensor]:  # fmt: skip
     keys = [value_key(lm, request, layers, settings) for request in requests]
     missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in known]

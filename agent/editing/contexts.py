@@ -1,6 +1,8 @@
-"""Prefixes before a prompt, so that a key is the subject's and not one sentence's (ROME, section 3.1: sampled prefixes).
+"""Prefixes before a prompt, so that a key is the subject's and not one sentence's (ROME, section 3.1: sampled
+prefixes).
 
-They are the model's own words, drawn with a seed, and a function of their arguments: nothing is cached between models.
+They are the model's own words, drawn with a seed, and a function of their arguments: nothing is cached
+between models.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ _OPENINGS = ("The", "In", "It", "A", "For", "As", "They", "This")
 
 
 def prefixes(lm: LM, count: int, tokens: int, seed: int) -> tuple[str, ...]:
-    """The empty prefix and `count` sampled ones, each a text of about `tokens` tokens that ends a sentence with a space."""
+    """The empty prefix and `count` sampled ones, each a text of about `tokens` tokens that ends a sentence
+    with a space.
+    """
     if not count:
         return ("",)
     openings = [_OPENINGS[i % len(_OPENINGS)] for i in range(count)]

@@ -1,7 +1,8 @@
 """The uncentred covariance of keys, C = E[k kᵀ], per edited layer (ROME, section 3.1).
 
-Accumulated in float64 over every token of some texts; all layers in one truncated pass. Without a corpus, the model's own samples
-serve: what it says is what must not change. The cache file's name holds everything the numbers depend on.
+Accumulated in float64 over every token of some texts; all layers in one truncated pass. Without a corpus, the
+model's own samples serve: what it says is what must not change. The cache file's name holds everything the
+numbers depend on.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from agent.editing.keys import by_row
 from agent.lm.arch import down_module
 from agent.lm.generate import sample
 from agent.lm.hooks import capture_all, truncated
@@ -33,9 +36,16 @@ def own_samples(lm: LM, count: int, tokens: int, seed: int) -> list[str]:
 
 
 def covariance(
-    lm: LM, texts: Sequence[str], layers: Sequence[int], *, batch_rows: int = 64, progress: Progress | None = None
+    lm: LM,
+    texts: Sequence[str],
+    layers: Sequence[int],
+    *,
+    batch_rows: int = 64,
+    progress: Progress | None = None,
 ) -> dict[int, Tensor]:
-    """C per layer, (d_in, d_in) float64 on the CPU, over all tokens of `texts`. Symmetric and positive semi-definite."""
+    """C per layer, (d_in, d_in) float64 on the CPU, over all tokens of `texts`. Symmetric and positive
+    semi-definite.
+    """
     layers = sorted(layers)
     downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
     rows = [row for row in encode(lm, texts) if row]
@@ -49,7 +59,7 @@ def covariance(
         real = batch.attention_mask.bool()
         count += int(real.sum())
         for layer, seen in zip(layers, inputs, strict=True):
-            keys = seen[0][real].double()
+            keys = by_row(seen[0], batch)[real].double()
             product = (keys.T @ keys).cpu()
             sums[layer] = sums[layer] + product if layer in sums else product
         done += len(indices)
@@ -64,7 +74,8 @@ def cached_covariance(
     """`covariance`, kept in `folder` under a name made of weights hash, texts hash, dtype and layers."""
     path = folder / f"covariance-{_cache_key(lm, texts, layers)}.safetensors"
     if path.exists():
-        return {int(name): tensor for name, tensor in load_file(path).items()}
+        with suppress(SafetensorError, OSError):  # cut short by a full disk or a power cut: computed again
+            return {int(name): tensor for name, tensor in load_file(path).items()}
     found = covariance(lm, texts, layers, progress=progress)
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

@@ -1,14 +1,15 @@
-"""A revision's difference to the base: one low-rank update per edited weight, solved in float64, kept in float32.
+"""A revision's difference to the base: one low-rank update per edited weight, solved in float64, kept in
+float32.
 
-`applied(lm, delta)` puts it into a loaded model for a `with` block and afterwards gives back the saved originals bit for bit: subtracting
-would drift in bf16.
+`applied(lm, delta)` puts it into a loaded model for a `with` block and afterwards gives back the saved
+originals bit for bit: subtracting would drift in bf16.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """`left @ right.T`, the update of a weight seen as (d_out, d_in): left (d_out, r), right (d_in, r), float32."""
+    """`left @ right.T`, the update of a weight seen as (d_out, d_in): left (d_out, r), right (d_in, r),
+    float32.
+    """
 
     left: Tensor
     right: Tensor
@@ -50,6 +53,11 @@ class LowRank:
         return self.left @ self.right.T
 
 
+def stacked(updates: Sequence[LowRank]) -> LowRank:
+    """The sum of several updates of one weight as one of the sum of their ranks."""
+    return LowRank(torch.cat([u.left for u in updates], 1), torch.cat([u.right for u in updates], 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Delta:
     """Updates by parameter name (`...down_proj.weight`), against the base whose files hash to `base_sha`."""
@@ -63,7 +71,8 @@ class Delta:
         for name in sorted(self.updates):
             tensors[f"{name}.left"] = self.updates[name].left.contiguous().cpu()
             tensors[f"{name}.right"] = self.updates[name].right.contiguous().cpu()
-        # One entry only: safetensors writes its metadata map in a random order, and equal deltas must be equal bytes.
+        # One entry only: safetensors writes its metadata map in a random order, and equal deltas must be
+        # equal bytes.
         return save_tensors(tensors, metadata={"base_sha": self.base_sha})
 
     @property
@@ -81,12 +90,14 @@ def load_delta(path: Path) -> Delta:
     try:
         data = path.read_bytes()
         tensors = load_tensors(data)
-        header = _metadata(data)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise EditError(f"{path}: cannot be read as a delta ({error}); roll back to another revision") from error
-    names = {name.removesuffix(".left") for name in tensors if name.endswith(".left")}
-    updates = {name: LowRank(tensors[f"{name}.left"], tensors[f"{name}.right"]) for name in sorted(names)}
-    return Delta(updates, header["base_sha"])
+        base_sha = _metadata(data)["base_sha"]
+        names = sorted(name.removesuffix(".left") for name in tensors if name.endswith(".left"))
+        updates = {name: LowRank(tensors[f"{name}.left"], tensors[f"{name}.right"]) for name in names}
+    except (OSError, ValueError, KeyError, SafetensorError, EditError) as error:
+        raise EditError(
+            f"{path}: cannot be read as a delta ({error}); roll back to another revision"
+        ) from error
+    return Delta(updates, base_sha)
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -112,7 +123,10 @@ def applied(lm: LM, delta: Delta) -> Iterator[LM]:
 @contextmanager
 def restored(lm: LM, names: list[str]) -> Iterator[None]:
     """Whatever happens to these parameters inside the block, afterwards they are bit for bit as before."""
-    parameters = {name: lm.model.get_parameter(name) for name in names}
+    try:
+        parameters = {name: lm.model.get_parameter(name) for name in names}
+    except AttributeError as error:
+        raise EditError(f"the model has no such weight ({error}): another model's delta") from error
     saved = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     try:
         yield
@@ -128,12 +142,14 @@ def module_of(lm: LM, parameter_name: str) -> nn.Module:
 
 
 def add_(module: nn.Module, left: Tensor, right: Tensor) -> None:
-    """Add `left @ right.T` (d_out, d_in) to the module's weight in place, summed in float32 and rounded once."""
+    """Add `left @ right.T` (d_out, d_in) to the module's weight in place: summed in float32, rounded once."""
     weight: Tensor = module.weight  # type: ignore[assignment]
     update = left.to(weight.device, torch.float32) @ right.to(weight.device, torch.float32).T
     if is_transposed(module):
         update = update.T
     if update.shape != weight.shape:
-        raise EditError(f"the update is {tuple(update.shape)}, the weight {tuple(weight.shape)}: another model's delta")
+        raise EditError(
+            f"the update is {tuple(update.shape)}, the weight {tuple(weight.shape)}: another model's delta"
+        )
     with torch.no_grad():
         weight.copy_((weight.float() + update).to(weight.dtype))

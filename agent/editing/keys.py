@@ -1,4 +1,6 @@
-"""Keys and states at a subject's last token: the key is what the down projection reads there, `k` in ROME's equations."""
+"""Keys and states at a subject's last token: the key is what the down projection reads there, `k` in ROME's
+equations.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import torch
 from agent.lm.arch import decoder_layers, down_module
 from agent.lm.hooks import capture_all, truncated
 from agent.lm.load import LM
-from agent.lm.tokens import SubjectRows, by_length, encode, subject_rows
+from agent.lm.tokens import Batch, SubjectRows, by_length, pad_left, subject_end, upto_subject
 
 Tensor = torch.Tensor
 
@@ -25,14 +27,15 @@ class SubjectText:
 
     @property
     def upto_subject(self) -> str:
-        """The text cut after the subject and the character behind it, which may share its last token."""
-        end = self.text.rfind(self.subject) + len(self.subject)
-        return self.text[: end + 2]
+        """The text to one character behind the subject: texts that agree so far have the same key."""
+        return self.text[: subject_end(self.text, self.subject) + 1]
 
 
 @dataclass(frozen=True, slots=True)
 class KeysAndStates:
-    """`keys[layer]`: (rows, d_in). `states`: (rows, d_model), the last layer's output at the same token. float32, CPU order."""
+    """`keys[layer]`: (rows, d_in). `states`: (rows, d_model), the last layer's output at the same token.
+    float32, CPU order.
+    """
 
     keys: dict[int, Tensor]
     states: Tensor
@@ -49,22 +52,27 @@ def keys_and_states(
     layers = sorted(layers)
     downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
     top = decoder_layers(lm.model, lm.arch)[layers[-1]]
-    cut = [row.upto_subject if row.subject in row.text else row.text for row in rows]
+    cut = upto_subject(lm, [row.text for row in rows], [row.subject for row in rows])
     keys: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     states: list[Tensor] = []
     order: list[int] = []
-    for indices in by_length([len(row) for row in encode(lm, cut)], batch_rows):
-        batch = subject_rows(lm, [cut[i] for i in indices], [rows[i].subject for i in indices])
+    for indices in by_length([len(row) for row in cut], batch_rows):
+        batch = pad_left(lm, [cut[i] for i in indices])
         with torch.inference_mode(), truncated(lm, layers[-1]), ExitStack() as stack:
             inputs = capture_all(downs, "input", stack)
             outputs = capture_all([top], "output", stack)
             lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=1)
         for layer, seen in zip(layers, inputs, strict=True):
-            keys[layer].append(at_subject(seen[0], batch))
-        states.append(at_subject(outputs[0][0], batch))
+            keys[layer].append(by_row(seen[0], batch)[:, -1].float())
+        states.append(outputs[0][0][:, -1].float())
         order += indices
     back = torch.tensor(order).argsort()
     return KeysAndStates({layer: torch.cat(k)[back] for layer, k in keys.items()}, torch.cat(states)[back])
+
+
+def by_row(hidden: Tensor, batch: Batch) -> Tensor:
+    """(rows, length, d), also of an MLP that flattens its rows (OPT)."""
+    return hidden.reshape(*batch.input_ids.shape, hidden.shape[-1])
 
 
 def at_subject(hidden: Tensor, batch: SubjectRows) -> Tensor:

@@ -1,4 +1,6 @@
-"""What a compilation depends on besides the facts: one frozen record, hashed into every cache key and revision."""
+"""What a compilation depends on besides the facts: one frozen record, hashed into every cache key and
+revision.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +19,35 @@ Mode = Literal["joint", "sequential"]
 class EditSettings:
     """Settings of the compiler.
 
-    `layers`: edited layers, ascending; the last one is where values are optimised; empty for the family's own choice.
-    `steps`, `lr`: Adam on the value vectors. `kl`: weight of the relation KL. `decay`: weight of |delta|²/|h|².
-    `clamp`: largest |delta| relative to |h|. `stop_loss`: a request stops once its mean NLL (nats per token) is below.
-    `covariance`: weight of the key covariance, in units of d_in (MEMIT's lambda is about 1). `preserve`: weight of a preserve
-    key relative to an edit key. `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long.
-    `samples`: model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
+    `layers`: edited layers, ascending; the last one is where values are optimised; empty for the family's own
+    choice. `steps`, `lr`: Adam on the value vectors; a step is about `lr` * |h| long. `kl`: weight of the relation KL. `decay`: weight of
+    |delta|²/|h|². `clamp`: largest |delta| relative to |h|. `stop_loss`: a request stops once its mean NLL
+    (nats per token) is below. `covariance`: weight of the key covariance, in units of d_in (MEMIT's lambda is
+    about 1). `preserve`: weight of a preserve key relative to an edit key. `contexts`: sampled prefixes per
+    prompt besides the bare one, `context_tokens` long. `samples`: model-written texts for the covariance,
+    `sample_tokens` long. `batch_rows`: rows of one forward pass.
+    `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
     """
 
     algorithm: AlgorithmName = "memit"
     mode: Mode = "joint"
     layers: tuple[int, ...] = ()
-    steps: int = 30
-    lr: float = 0.1
+    steps: int = 25
+    lr: float = 0.2
     kl: float = 0.0625
     decay: float = 0.05
     clamp: float = 1.5
-    stop_loss: float = 0.02
+    stop_loss: float = 0.05
     covariance: float = 0.1
     preserve: float = 1.0
-    contexts: int = 4
+    contexts: int = 2
+    carriers: bool = True
     context_tokens: int = 8
     samples: int = 400
     sample_tokens: int = 48
     batch_rows: int = 512
     chunk: int = 64
+    batch: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,7 +58,7 @@ class EditSettings:
             raise ConfigError(f"editing.mode must be joint or sequential, got {self.mode!r}")
         if list(self.layers) != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
             raise ConfigError(f"editing.layers must be ascending layer numbers, got {list(self.layers)}")
-        for name in ("steps", "lr", "clamp", "batch_rows", "chunk", "samples", "sample_tokens"):
+        for name in ("steps", "lr", "clamp", "batch_rows", "chunk", "batch", "samples", "sample_tokens"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")
         for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss"):

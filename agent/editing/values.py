@@ -1,12 +1,15 @@
-"""The value vectors: for each fact the smallest push at its subject's last token after which the model says the new target.
+"""The value vectors: for each fact the smallest push at its subject's last token after which the model says
+the new target.
 
-For request i, minimise over delta_i (ROME 2202.05262 eq. 4, MEMIT 2210.07229 eq. 16, with the KL over the same subject's *other*
-relations instead of "{subject} is a"):
+For request i, minimise over delta_i (ROME 2202.05262 eq. 4, MEMIT 2210.07229 eq. 16, with the KL over the
+same subject's *other* relations instead of "{subject} is a"):
 
-    mean over prompts and contexts of NLL(target | h + delta_i)  +  kl * KL(keep prompts | h + delta_i)  +  decay * |delta_i|² / |h|²
+    mean over prompts and contexts of NLL(target | h + delta_i)  +  kl * KL(keep prompts | h + delta_i)  +
+    decay * |delta_i|² / |h|²
 
-All requests run together, one row per prompt and context. Hidden states up to the edited layer are computed once and every step runs only
-the layers above. A request whose loss is low enough stops and its rows leave the batch.
+All requests run together, one row per prompt and context. Hidden states up to the edited layer are computed
+once and every step runs only the layers above. A request whose loss is low enough stops and its rows leave
+the batch.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ Progress = Callable[[int, int], None]
 class _Rows:
     """One row per (request, prompt, context), and per (request, keep prompt).
 
-    `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last `width` columns, -100 elsewhere; a keep
-    row has none. `states` (rows, length, d): output of the edited layer on the unedited model. `keep_logp` (rows, vocab): what a keep
-    row's last column said before.
+    `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last `width`
+    columns, -100 elsewhere; a keep row has none. `states` (rows, length, d): output of the edited layer on
+    the unedited model. `keep_logp` (rows, vocab): what a keep row's last column said before.
     """
 
     batch: SubjectRows
@@ -45,18 +48,22 @@ class _Rows:
     keep_logp: Tensor
 
     def pick(self, mask: Tensor) -> _Rows:
-        batch = SubjectRows(self.batch.input_ids[mask], self.batch.attention_mask[mask], self.batch.positions[mask])
-        return _Rows(batch, self.owner[mask], self.is_keep[mask], self.labels[mask], self.states[mask],
-                     self.keep_logp[mask])  # fmt: skip
+        batch = SubjectRows(
+            self.batch.input_ids[mask], self.batch.attention_mask[mask], self.batch.positions[mask]
+        )
+        rest = (self.owner, self.is_keep, self.labels, self.states, self.keep_logp)
+        return _Rows(batch, *(tensor[mask] for tensor in rest))
 
 
 def optimise_values(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings,
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
-    """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's last token.
+    """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's
+    last token.
 
-    Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk only.
+    Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk
+    only.
     """
     found = []
     for start in range(0, len(requests), settings.chunk):
@@ -71,34 +78,36 @@ def _optimise_chunk(
 ) -> Tensor:
     rows = _build_rows(lm, requests, contexts, layer)
     norms = _mean_norms(rows, len(requests))
-    delta = torch.zeros(len(requests), rows.states.shape[-1], device=lm.device, requires_grad=True)
-    optimiser = torch.optim.Adam([delta], lr=settings.lr)
-    best = torch.full((len(requests),), torch.inf, device=lm.device)
+    width = rows.states.shape[-1]
+    # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units of |h| / sqrt(d), and
+    # one step is lr * |h| long on every model.
+    unit = (norms / width**0.5)[:, None]
+    push = torch.zeros(len(requests), width, device=lm.device, requires_grad=True)
+    optimiser = torch.optim.Adam([push], lr=settings.lr)
     active = torch.ones(len(requests), dtype=torch.bool, device=lm.device)
     for _ in range(settings.steps):
         optimiser.zero_grad()
-        nll, kl = _losses(lm, rows, delta, layer, len(requests))
-        penalty = settings.decay * delta.norm(dim=-1) ** 2 / norms**2
+        nll, kl = _losses(lm, rows, push * unit, layer, len(requests))
+        penalty = settings.decay * push.square().mean(-1)
         (nll + settings.kl * kl + penalty)[active].sum().backward()
-        best = torch.minimum(best, nll.detach())
         done = active & (nll.detach() < settings.stop_loss) & (kl.detach() < max(settings.stop_loss, 0.05))
-        _step(optimiser, delta, active & ~done, settings.clamp * norms)
+        _step(optimiser, push, active & ~done, settings.clamp * width**0.5)
         if bool(done.any()):
             active = active & ~done
             if not bool(active.any()):
                 break
             rows = rows.pick(active[rows.owner])
-    return delta.detach().cpu()
+    return (push.detach() * unit).cpu()
 
 
-def _step(optimiser: torch.optim.Optimizer, delta: Tensor, active: Tensor, largest: Tensor) -> None:
-    """One Adam step for the active requests, then the projection onto |delta| <= largest; the others stay put."""
-    frozen = delta.detach().clone()
+def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: float) -> None:
+    """One Adam step for the active requests, then the projection onto |push| <= largest; the others stay put."""
+    frozen = push.detach().clone()
     optimiser.step()
     with torch.no_grad():
-        norms = delta.norm(dim=-1)
-        delta.mul_((largest / norms.clamp(min=1e-12)).clamp(max=1.0)[:, None])
-        delta[~active] = frozen[~active]
+        norms = push.norm(dim=-1)
+        push.mul_((largest / norms.clamp(min=1e-12)).clamp(max=1.0)[:, None])
+        push[~active] = frozen[~active]
 
 
 def _build_rows(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int) -> _Rows:
@@ -119,8 +128,8 @@ def _build_rows(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]
     padded = [[-100] * (width - len(wanted)) + wanted for wanted in labels]
     keep = torch.tensor(is_keep, device=lm.device)
     keep_logp = _keep_logp(lm, batch, states, layer, keep)
-    return _Rows(batch, torch.tensor(owner, device=lm.device), keep, torch.tensor(padded, device=lm.device), states,
-                 keep_logp)  # fmt: skip
+    owners, wanted_ids = torch.tensor(owner, device=lm.device), torch.tensor(padded, device=lm.device)
+    return _Rows(batch, owners, keep, wanted_ids, states, keep_logp)
 
 
 def _states(lm: LM, batch: SubjectRows, layer: int) -> Tensor:

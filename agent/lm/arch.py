@@ -1,8 +1,10 @@
-"""Where each model family keeps its MLPs. Data, not code: a new family is one row here, or four lines of a user's YAML.
+"""Where each model family keeps its MLPs. Data, not code: a new family is one row here, or four lines of a
+user's YAML.
 
-The weight that ROME and MEMIT edit is the MLP's *down projection*: it maps the key (the activated hidden units, `d_in`) to what the
-MLP writes into the residual stream (`d_out`). Its orientation follows from the module's type, never from its shape: transformers'
-`Conv1D` stores (d_in, d_out), `nn.Linear` stores (d_out, d_in).
+The weight that ROME and MEMIT edit is the MLP's *down projection*: it maps the key (the activated hidden
+units, `d_in`) to what the MLP writes into the residual stream (`d_out`). Its orientation follows from the
+module's type, never from its shape: transformers' `Conv1D` stores (d_in, d_out), `nn.Linear` stores (d_out,
+d_in).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from agent.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """Module paths of one family: the list of decoder layers, and within a layer the MLP's down projection."""
+    """Module paths of one family: the list of decoder layers, and the MLP's down projection in a layer."""
 
     layers: str
     down: str
@@ -49,13 +51,15 @@ ARCHS: Mapping[str, Arch] = {
 
 
 def arch_of(model: nn.Module, extra: Mapping[str, Arch] | None = None) -> Arch:
-    """The family of a loaded model by its `config.model_type`. Raises ModelError for a family nobody described."""
+    """The family of a loaded model by its `config.model_type`. Raises ModelError for a family nobody
+    described.
+    """
     model_type = str(getattr(getattr(model, "config", None), "model_type", ""))
     table = {**ARCHS, **(extra or {})}
     if model_type not in table:
         raise ModelError(
-            f"the model's family {model_type!r} is not known; known: {', '.join(sorted(table))}. Describe it in the "
-            "settings file: model.arch: {layers: <path of the list of decoder layers>, "
+            f"the model's family {model_type!r} is not known; known: {', '.join(sorted(table))}. "
+            "Describe it in the settings file: model.arch: {layers: <path of the list of decoder layers>, "
             "down: <path of the MLP's down projection inside a layer>}"
         )
     arch = table[model_type]
@@ -74,8 +78,8 @@ def _check(model: nn.Module, arch: Arch, model_type: str) -> None:
         ) from error
     if not isinstance(down, nn.Linear | Conv1D):
         raise ModelError(
-            f"family {model_type!r}: {arch.layers}[0].{arch.down} is a {type(down).__name__}, not a Linear or Conv1D; "
-            "quantised and mixture-of-experts MLPs cannot be edited"
+            f"family {model_type!r}: {arch.layers}[0].{arch.down} is a {type(down).__name__}, not a "
+            "Linear or Conv1D; quantised and mixture-of-experts MLPs cannot be edited"
         )
 
 

@@ -1,8 +1,8 @@
 """Look at, or change, what flows through a module, for the length of a `with` block. Nothing stays behind.
 
-    with capture(down, "input") as seen:  model(...)      # seen[-1] is the tensor
-    with edit_output(down, fn):           model(...)      # the module's output is fn(output)
-    with truncated(lm, 3):                model(...)      # layers after 3 do no work
+with capture(down, "input") as seen:  model(...)      # seen[-1] is the tensor
+with edit_output(down, fn):           model(...)      # the module's output is fn(output)
+with truncated(lm, 3):                model(...)      # layers after 3 do no work
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Tensor = torch.Tensor
 
 @contextmanager
 def capture(module: nn.Module, what: Literal["input", "output"]) -> Iterator[list[Tensor]]:
-    """Collect the first positional input, or the output, of every call of `module` (of tuples their first element)."""
+    """Collect the first positional input, or the output, of every call of `module` (of tuples their first
+    element).
+    """
     seen: list[Tensor] = []
 
     def hook(_module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -52,19 +54,28 @@ def edit_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterat
 
 @contextmanager
 def replaced_forward(modules: Sequence[nn.Module], forwards: Sequence[Callable[..., Any]]) -> Iterator[None]:
-    """Give each module another `forward` of its own; the class's comes back afterwards."""
+    """Give each module another `forward`; the one it had comes back afterwards.
+
+    That is its class's, or one of its own: accelerate puts one on a module that it moves between devices.
+    """
+    own = [module.__dict__.get("forward") for module in modules]
     for module, forward in zip(modules, forwards, strict=True):
         module.forward = forward
     try:
         yield
     finally:
-        for module in modules:
-            del module.forward
+        for module, before in zip(modules, own, strict=True):
+            if before is None:
+                del module.forward
+            else:
+                module.forward = before
 
 
 @contextmanager
 def truncated(lm: LM, layer: int) -> Iterator[None]:
-    """Layers after `layer` pass their input on untouched: for passes that only want keys or states up to there."""
+    """Layers after `layer` pass their input on untouched: for passes that only want keys or states up to
+    there.
+    """
     after = decoder_layers(lm.model, lm.arch)[layer + 1 :]
     with replaced_forward(after, [_pass_on(lm) for _ in after]):
         yield
@@ -72,14 +83,18 @@ def truncated(lm: LM, layer: int) -> Iterator[None]:
 
 @contextmanager
 def resumed_at(lm: LM, layer: int, states: Callable[[], Tensor]) -> Iterator[None]:
-    """Layers up to `layer` do no work; `layer` returns `states()`: the layers above run on cached hidden states."""
+    """Layers up to `layer` do no work; `layer` returns `states()`: the layers above run on cached hidden
+    states.
+    """
     upto = decoder_layers(lm.model, lm.arch)[: layer + 1]
     forwards = [_pass_on(lm) for _ in upto[:-1]]
     with replaced_forward(upto, [*forwards, _pass_on(lm, states)]):
         yield
 
 
-def capture_all(modules: Sequence[nn.Module], what: Literal["input", "output"], stack: ExitStack) -> list[list[Tensor]]:
+def capture_all(
+    modules: Sequence[nn.Module], what: Literal["input", "output"], stack: ExitStack
+) -> list[list[Tensor]]:
     """`capture` for several modules inside one ExitStack; one list per module."""
     return [stack.enter_context(capture(module, what)) for module in modules]
 

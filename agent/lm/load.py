@@ -1,4 +1,6 @@
-"""The only place that loads a model: any causal LM of the Hugging Face hub or of a local folder, weights as safetensors only."""
+"""The only place that loads a model: any causal LM of the Hugging Face hub or of a local folder, weights as
+safetensors only.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
@@ -24,8 +27,8 @@ _HASHED = ("*.safetensors", "config.json", "tokenizer.json")
 class LM:
     """A loaded model with what everybody needs to know about it.
 
-    `sha` identifies its files: weights, config and tokenizer. `tuple_layers` tells whether its decoder layers return a tuple
-    (GPT-J, BLOOM, Falcon) or a bare tensor (most families of transformers 5).
+    `sha` identifies its files: weights, config and tokenizer. `tuple_layers` tells whether its decoder layers
+    return a tuple (GPT-J, BLOOM, Falcon) or a bare tensor (most families of transformers 5).
     """
 
     model: Any
@@ -47,7 +50,8 @@ class LM:
 def load_lm(
     path: str, *, dtype: str = "auto", device: str = "auto", arch: Mapping[str, Arch] | None = None
 ) -> LM:
-    """Load a checkpoint folder or hub id for inference. `dtype` is auto (the checkpoint's own), float32, bfloat16 or float16.
+    """Load a checkpoint folder or hub id for inference. `dtype` is auto (the checkpoint's own), float32,
+    bfloat16 or float16.
 
     Raises ModelError when there is no such model, its weights are pickled, or its family is unknown.
     """
@@ -58,11 +62,20 @@ def load_lm(
     hf_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=_DTYPES.get(dtype, "auto"), use_safetensors=True, trust_remote_code=False
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=_DTYPES.get(dtype, "auto"),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
+    if missing := sorted(found["missing_keys"]):
+        # transformers would fill them with random numbers
+        raise ModelError(
+            f"model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; copy it again"
+        )
     return wrap(model.to(_device(device)), tokenizer, sha=fingerprint(folder), path=path, arch=arch)
 
 
@@ -79,9 +92,13 @@ def wrap(
 
 
 def _returns_tuple(model: nn.Module, layer: nn.Module) -> bool:
-    """Asked of the model itself, with one token: annotations and documentation of the families are not reliable."""
+    """Asked of the model itself, with one token: annotations and documentation of the families are not
+    reliable.
+    """
     kinds: list[bool] = []
-    handle = layer.register_forward_hook(lambda _module, _args, output: kinds.append(isinstance(output, tuple)))
+    handle = layer.register_forward_hook(
+        lambda _module, _args, output: kinds.append(isinstance(output, tuple))
+    )
     try:
         with torch.inference_mode():
             model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device))
@@ -91,7 +108,9 @@ def _returns_tuple(model: nn.Module, layer: nn.Module) -> bool:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 (hex) over the names and bytes of the weights, config and tokenizer files of a checkpoint folder."""
+    """SHA-256 (hex) over the names and bytes of the weights, config and tokenizer files of a checkpoint
+    folder.
+    """
     digest = hashlib.sha256()
     files = sorted({file for pattern in _HASHED for file in folder.glob(pattern)})
     for file in files:
@@ -109,7 +128,9 @@ def _folder(path: str) -> Path:
         if not (local / "config.json").is_file():
             raise ModelError(f"{local} holds no config.json; give the folder of a Hugging Face checkpoint")
         if not any(local.glob("*.safetensors")):
-            raise ModelError(f"{local} holds no *.safetensors weights; pickled weights are refused, convert them first")
+            raise ModelError(
+                f"{local} holds no *.safetensors weights; pickled weights are refused, convert them first"
+            )
         return local
     if local.is_absolute() or path.startswith(".") or path.count("/") != 1:
         raise ModelError(f"model {path!r} is no folder here, and no hub id of the form owner/name")

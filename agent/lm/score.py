@@ -1,4 +1,6 @@
-"""Teacher-forced figures: log-probabilities of given continuations, and perplexity. Never used to judge efficacy."""
+"""Teacher-forced figures: log-probabilities of given continuations, and perplexity. Never used to judge
+efficacy.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from agent.lm.load import LM
 from agent.lm.tokens import by_length, encode, encode_target, pad_left
 
 
-def target_logp(lm: LM, prompts: Sequence[str], targets: Sequence[str], *, batch_size: int = 64) -> list[float]:
+def target_logp(
+    lm: LM, prompts: Sequence[str], targets: Sequence[str], *, batch_size: int = 64
+) -> list[float]:
     """Mean log-probability per token (nats) of each target after its prompt."""
     heads = encode(lm, prompts)
     tails = [encode_target(lm, target) for target in targets]

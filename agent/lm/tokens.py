@@ -1,7 +1,7 @@
 """Prompts to tensors, left-padded, and where in them a subject ends.
 
-A subject's position comes from character offsets over the whole text, never from tokenising pieces: how a word splits depends on
-its neighbours. BOS and other special tokens are whatever the tokenizer adds, once.
+A subject's position comes from character offsets over the whole text, never from tokenising pieces: how a
+word splits depends on its neighbours. BOS and other special tokens are whatever the tokenizer adds, once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Left-padded rows: `input_ids` and `attention_mask` (rows, length) int64; positions count from each row's first token."""
+    """Left-padded rows: `input_ids`, `attention_mask` (rows, length) int64. Positions count from a row's own
+    start.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -30,10 +32,16 @@ class Batch:
         positions = (self.attention_mask.cumsum(-1) - 1).clamp(min=0)
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "position_ids": positions}
 
+    def plus(self, ids: Tensor) -> Batch:
+        """The rows with more tokens behind them: `ids` (rows, n) int64."""
+        ids = ids.to(self.input_ids.device)
+        mask = torch.ones_like(ids)
+        return Batch(torch.cat([self.input_ids, ids], 1), torch.cat([self.attention_mask, mask], 1))
+
 
 @dataclass(frozen=True, slots=True)
 class SubjectRows(Batch):
-    """Rows of which each contains a subject; `positions` (rows,) is the column of the subject's last token."""
+    """Rows that each contain a subject; `positions` (rows,) is the column of the subject's last token."""
 
     positions: Tensor
 
@@ -41,15 +49,20 @@ class SubjectRows(Batch):
 def pad_left(lm: LM, rows: Sequence[Sequence[int]]) -> Batch:
     """Token rows to one left-padded batch on the model's device."""
     length = max(map(len, rows))
-    pad = int(lm.tokenizer.pad_token_id)
+    pad = pad_id(lm)
     ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows], device=lm.device)
     mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows], device=lm.device)
     return Batch(ids, mask)
 
 
+def pad_id(lm: LM) -> int:
+    """What fills a row up. The mask hides it, so a tokenizer with neither pad nor end token may use any."""
+    return int(lm.tokenizer.pad_token_id or 0)
+
+
 def encode(lm: LM, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, with the tokenizer's own special tokens in front where it has them."""
-    return list(lm.tokenizer(list(texts))["input_ids"])
+    return list(lm.tokenizer(list(texts))["input_ids"]) if texts else []
 
 
 def encode_target(lm: LM, target: str) -> list[int]:
@@ -57,35 +70,71 @@ def encode_target(lm: LM, target: str) -> list[int]:
     return list(lm.tokenizer(" " + target.strip(), add_special_tokens=False)["input_ids"])
 
 
-def subject_rows(lm: LM, texts: Sequence[str], subjects: Sequence[str], tails: Sequence[Sequence[int]] | None = None) -> SubjectRows:
-    """Texts, each continued by token ids `tails[i]`, with the column where `subjects[i]` (its last occurrence) ends.
+def subject_rows(
+    lm: LM, texts: Sequence[str], subjects: Sequence[str], tails: Sequence[Sequence[int]] | None = None
+) -> SubjectRows:
+    """Texts, each continued by token ids `tails[i]`, with the column where `subjects[i]` ends.
 
     Raises EditError when a text does not contain its subject.
     """
-    encoded = lm.tokenizer(list(texts), return_offsets_mapping=True)
-    rows, ends = [], []
-    for i, (text, subject) in enumerate(zip(texts, subjects, strict=True)):
-        rows.append([*encoded["input_ids"][i], *(tails[i] if tails else ())])
-        ends.append(_subject_end(text, subject, encoded["offset_mapping"][i]))
+    encoded, ends = _located(lm, texts, subjects)
+    rows = [[*ids, *(tails[i] if tails else ())] for i, ids in enumerate(encoded)]
     batch = pad_left(lm, rows)
     length = batch.input_ids.shape[1]
     columns = [length - len(row) + end for row, end in zip(rows, ends, strict=True)]
     return SubjectRows(batch.input_ids, batch.attention_mask, torch.tensor(columns, device=lm.device))
 
 
-def _subject_end(text: str, subject: str, offsets: Sequence[tuple[int, int]]) -> int:
+def upto_subject(lm: LM, texts: Sequence[str], subjects: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, cut after its subject's last token. Tokens are cut, not characters: how the
+    subject's last word splits depends on what follows it. Raises EditError as `subject_rows` does.
+    """
+    encoded, ends = _located(lm, texts, subjects)
+    return [ids[: end + 1] for ids, end in zip(encoded, ends, strict=True)]
+
+
+def subject_end(text: str, subject: str) -> int:
+    """Index of the character behind the subject's last occurrence in `text`: whole words before parts of
+    words ("Niger" is not meant in "Nigeria"). Raises EditError when it does not occur.
+    """
+    part = -1
     start = text.rfind(subject) if subject else -1
-    if start < 0:
-        raise EditError(f"the subject {subject!r} does not occur in the prompt {text!r}; write it there literally")
-    last = start + len(subject) - 1
+    while start >= 0:
+        end = start + len(subject)
+        if not text[:start][-1:].isalnum() and not text[end : end + 1].isalnum():
+            return end
+        part = max(part, end)
+        start = text.rfind(subject, 0, end - 1)
+    if part < 0:
+        raise EditError(
+            f"the subject {subject!r} does not occur in the prompt {text!r}; write it there literally"
+        )
+    return part
+
+
+def _located(lm: LM, texts: Sequence[str], subjects: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+    """Token ids of each text, and the index of its subject's last token."""
+    if not texts:
+        return [], []
+    characters = [subject_end(text, subject) - 1 for text, subject in zip(texts, subjects, strict=True)]
+    encoded = lm.tokenizer(list(texts), return_offsets_mapping=True)
+    ends = [
+        _token_at(offsets, character, text)
+        for offsets, character, text in zip(encoded["offset_mapping"], characters, texts, strict=True)
+    ]
+    return list(encoded["input_ids"]), ends
+
+
+def _token_at(offsets: Sequence[tuple[int, int]], character: int, text: str) -> int:
+    """Index of the last token that covers a character: an accented letter may be several tokens."""
     for index in reversed(range(len(offsets))):
-        if offsets[index][0] <= last < offsets[index][1]:
+        if offsets[index][0] <= character < offsets[index][1]:
             return index
-    raise EditError(f"no token covers the end of the subject {subject!r} in {text!r}; is this a fast tokenizer?")
+    raise EditError(f"no token covers character {character} of {text!r}; is this a fast tokenizer?")
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of about equal length, so that little is padded; the order is a function of the lengths alone."""
+    """Indices in batches of about equal length, so that little is padded; a function of the lengths alone."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

@@ -11,29 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from agent.types import Article, FeedState
+from agent.types import Article, FeedState, SourceSpec
 
 if TYPE_CHECKING:
     from agent.sources.http import Client
 
+__all__ = ["Fetched", "Source", "SourceSpec", "is_due", "new_state", "state_for"]
+
 FetchStatus = Literal["ok", "not_modified", "error", "gone"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """One configured source.
-
-    `url` is http(s)://, file://, or a plain path to a file (.xml .rss .atom .json .jsonl) or to a folder of
-    such files. `publisher` pins the voice that all its items count as; left None, each item counts as the
-    site it names or links to. `allow_private` opens loopback and LAN addresses for this source's own host,
-    never for a host it redirects to. `weight` is for the caller.
-    """
-
-    name: str
-    url: str
-    publisher: str | None = None
-    allow_private: bool = False
-    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

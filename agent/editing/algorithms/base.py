@@ -21,8 +21,9 @@ Tensor = torch.Tensor
 class Problem:
     """Everything a linear solve needs.
 
-    `values` (requests, d_model) float32: push at the output of `layers[-1]`. `rows` are all prompts in all contexts, `owner` (rows,) the
-    request of each. `covariance` per layer (d_in, d_in) float64. `preserve` are texts whose subject keys must not move.
+    `values` (requests, d_model) float32: push at the output of `layers[-1]`. `rows` are all prompts in all
+    contexts, `owner` (rows,) the request of each. `covariance` per layer (d_in, d_in) float64. `preserve` are
+    texts whose subject keys must not move.
     """
 
     requests: Sequence[EditRequest]
@@ -36,6 +37,8 @@ class Problem:
 
 
 class Algorithm(Protocol):
-    """Turns a problem into low-rank updates by layer. The model may be changed meanwhile and is as before afterwards."""
+    """Turns a problem into low-rank updates by layer. The model may be changed meanwhile and is as before
+    afterwards.
+    """
 
     def __call__(self, lm: LM, problem: Problem) -> dict[int, LowRank]: ...

@@ -1,4 +1,6 @@
-"""MEMIT (Meng et al. 2022, 2210.07229): spread each value over several layers, all facts in one solve per layer."""
+"""MEMIT (Meng et al. 2022, 2210.07229): spread each value over several layers, all facts in one solve per
+layer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ Tensor = torch.Tensor
 
 
 def memit(lm: LM, problem: Problem) -> dict[int, LowRank]:
-    """Layers upward: measure what is still missing at the last layer, write an equal share of it into this one.
+    """Layers upward: measure what is still missing at the last layer, write an equal share of it into this
+    one.
 
     Keys and states are measured again with the layers below already changed (Algorithm 1 of the paper).
     """
@@ -28,10 +31,17 @@ def memit(lm: LM, problem: Problem) -> dict[int, LowRank]:
     updates: dict[int, LowRank] = {}
     with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
         for index, layer in enumerate(layers):
-            now = keys_and_states(lm, problem.rows, layers[index:], batch_rows=settings.batch_rows) if index else before
+            now = (
+                keys_and_states(lm, problem.rows, layers[index:], batch_rows=settings.batch_rows)
+                if index
+                else before
+            )
             missing = (wanted - now.states) / (len(layers) - index)
             system = regulariser(
-                problem.covariance[layer], settings.covariance, preserve[layer] if preserve else None, settings.preserve
+                problem.covariance[layer],
+                settings.covariance,
+                preserve[layer] if preserve else None,
+                settings.preserve,
             )
             update = spread(_mean_by_fact(missing, problem), now.keys[layer], problem.owner, system)
             add_(down_module(lm.model, lm.arch, layer), update.left, update.right)
@@ -40,7 +50,9 @@ def memit(lm: LM, problem: Problem) -> dict[int, LowRank]:
 
 
 def _mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
-    """(rows, d) -> (facts, d): a fact's prompts and contexts agree on one residual, so its update has rank one."""
+    """(rows, d) -> (facts, d): a fact's prompts and contexts agree on one residual, so its update has rank
+    one.
+    """
     facts = len(problem.requests)
     rows = rows.cpu()
     totals = torch.zeros(facts, rows.shape[1]).index_add_(0, problem.owner, rows)

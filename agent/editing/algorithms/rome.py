@@ -1,14 +1,14 @@
-"""ROME (Meng et al. 2022, 2202.05262) with the key of R-ROME (2403.07175): one fact, one layer, one rank, exactly.
+"""ROME (Meng et al. 2022, 2202.05262) with the key of R-ROME (2403.07175): one fact, one layer, one rank,
+exactly.
 
-Several facts are written one after the other, each on the model that holds the ones before: ROME has no joint form.
+Several facts are written one after the other, each on the model that holds the ones before: ROME has no joint
+form.
 """
 
 from __future__ import annotations
 
-import torch
-
 from agent.editing.algorithms.base import Problem
-from agent.editing.delta import LowRank, add_, restored
+from agent.editing.delta import LowRank, add_, restored, stacked
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import rank_one, regulariser
 from agent.lm.arch import down_module, down_name
@@ -25,14 +25,15 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
         preserve = keys_and_states(lm, problem.preserve, [layer], batch_rows=settings.batch_rows).keys[layer]
     system = regulariser(problem.covariance[layer], settings.covariance, preserve, settings.preserve)
     module = down_module(lm.model, lm.arch, layer)
-    lefts, rights = [], []
+    updates = []
     with restored(lm, [down_name(lm.arch, layer)]):
         for fact in range(len(problem.requests)):
             mine = (problem.owner == fact).nonzero()[:, 0]
-            now = keys_and_states(lm, [problem.rows[i] for i in mine.tolist()], [layer], batch_rows=settings.batch_rows)
+            now = keys_and_states(
+                lm, [problem.rows[i] for i in mine.tolist()], [layer], batch_rows=settings.batch_rows
+            )
             missing = (wanted[mine.to(wanted.device)] - now.states).mean(0)
             update = rank_one(missing, now.keys[layer].mean(0), system)
             add_(module, update.left, update.right)
-            lefts.append(update.left)
-            rights.append(update.right)
-    return {layer: LowRank(torch.cat(lefts, 1), torch.cat(rights, 1))}
+            updates.append(update)
+    return {layer: stacked(updates)}

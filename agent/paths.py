@@ -1,0 +1,25 @@
+"""Where the shipped data files are, in a checkout and inside an installed package alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parent
+WORLD = PACKAGE / "demo" / "world"
+MORE = PACKAGE / "demo" / "more"
+POCKET = PACKAGE / "demo" / "pocket"
+FEEDS = PACKAGE / "demo" / "feeds"
+
+
+def data_file(name: str) -> Path:
+    """A file of `configs/`. Raises ConfigError where the installation lacks it.
+
+    An installed package carries the folder inside itself and is asked first: beside it, in site-packages, a folder of that
+    name would be somebody else's.
+    """
+    for folder in (PACKAGE / "configs", PACKAGE.parent / "configs"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"{name}: not found beside the package; the installation lacks its configs folder")

@@ -1,0 +1,182 @@
+"""The stages, in the order in which news becomes a proposal.
+
+    fetch      sources -> articles            stored before anything else happens
+    read       articles -> claims             NER, linking, patterns
+    merge      claims -> facts | skips        pure (agent.decide)
+    ask        facts -> beliefs               the served revision answers freely
+    propose    beliefs -> proposals | skips   queued, pending
+    approve    pending -> approved            a person at the CLI, or a written policy
+    compile, verify, publish                  agent.revise
+
+Every stage takes what is due from the database and is idempotent: a run that was killed anywhere is simply run again.
+`plan` runs the same stages on a throw-away copy of the database, so a dry run touches nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent import decide
+from agent.ner.claims import make_reader
+from agent.ner.load import load_nlp
+from agent.sources.base import Fetched, is_due
+from agent.sources.http import Client
+from agent.sources.poll import poll
+from agent.sources.similar import clusters
+from agent.store import articles, feeds, progress, queue
+from agent.store.db import Store
+from agent.types import Article, Belief, Fact, Proposal, Skip
+from agent.verify.ask import ask
+from agent.workshop import Workshop
+
+# Bump when reading changes: every stored article is then read again.
+READER = "rules-1"
+_READ_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What one round of reading the news came to. `new` are the proposals it made pending."""
+
+    fetched: tuple[Fetched, ...]
+    claims: int
+    new: tuple[Proposal, ...]
+    skips: tuple[Skip, ...]
+    approved: tuple[Proposal, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Fetched, ...]:
+        return tuple(f for f in self.fetched if f.status in ("error", "gone"))
+
+
+def gather(shop: Workshop, *, everything: bool = False) -> Gathered:
+    """Fetch, read, merge, ask, propose. `everything` also polls sources that are not due yet."""
+    fetched = tuple(fetch(shop, everything=everything))
+    claims = read(shop)
+    outcomes = merge(shop)
+    new, skips = propose(shop, outcomes)
+    return Gathered(fetched, claims, new, skips, auto_approve(shop))
+
+
+def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
+    """Poll the sources that are due; their articles are stored before their poll state."""
+    now = shop.clock()
+    states = {state.source: state for state in feeds.states(shop.store)}
+    due = [s for s in shop.settings.sources if everything or is_due(s, states.get(s.name), now)]
+    for done, (_, result) in enumerate(poll(due, states, Client(), now), 1):
+        articles.add(shop.store, result.articles)
+        feeds.save(shop.store, result.state)
+        shop.progress("fetch", done, len(due))
+        yield result
+
+
+def read(shop: Workshop) -> int:
+    """Extract the claims of every article that this reader has not read yet. Returns how many claims are new."""
+    unread = articles.unread(shop.store, READER)
+    if not unread:
+        return 0
+    reader = make_reader(load_nlp(shop.settings.ner), shop.catalogue, shop.relations)
+    new = 0
+    for start in range(0, len(unread), _READ_BATCH):
+        batch = unread[start : start + _READ_BATCH]
+        readings = [(article.id, reader.read(article)) for article in batch]
+        new += articles.record_readings(shop.store, readings, READER, shop.clock())
+        shop.progress("read", start + len(batch), len(unread))
+    return new
+
+
+def merge(shop: Workshop) -> list[Fact | Skip]:
+    """Everything that the stored claims add up to."""
+    claims = articles.claims(shop.store)
+    cited = {a.id: a for a in articles.articles_of(shop.store, {claim.article_id for claim in claims})}
+    return decide.merge(
+        claims, cited, shop.settings.policy, shop.clock(),
+        clusters=_stories(list(cited.values())), relations=shop.relations, catalogue=shop.catalogue,
+    )  # fmt: skip
+
+
+def _stories(cited: list[Article]) -> dict[str, str]:
+    """Article id -> the id of the first article of its story: copies of one wire story are one voice."""
+    ordered = sorted(cited, key=lambda article: (article.published_at, article.id))
+    return {ordered[i].id: ordered[group[0]].id for group in clusters(ordered) for i in group}
+
+
+def propose(shop: Workshop, outcomes: list[Fact | Skip]) -> tuple[tuple[Proposal, ...], tuple[Skip, ...]]:
+    """Ask the served model about facts that are not in the queue yet, and queue what it has wrong."""
+    facts = [outcome for outcome in outcomes if isinstance(outcome, Fact)]
+    skips = [outcome for outcome in outcomes if isinstance(outcome, Skip)]
+    fresh, known = _unqueued(shop.store, facts)
+    skips += known
+    beliefs = _ask(shop, fresh)
+    drafts: dict[tuple[str, str], tuple[Proposal, Belief]] = {}
+    for fact, belief in zip(fresh, beliefs, strict=True):
+        outcome = decide.propose(fact, belief, shop.settings.policy, shop.clock(), others=outcomes)
+        if isinstance(outcome, Skip):
+            skips.append(outcome)
+        else:
+            drafts[fact.key] = (outcome, belief)
+    kept, over = decide.limit([draft for draft, _ in drafts.values()], shop.settings.policy)
+    skips += over
+    placed = []
+    for draft in sorted(kept, key=lambda d: d.fact.key):
+        single = shop.relations[draft.fact.relation].cardinality == "one"
+        placed.append(queue.propose(shop.store, draft, now=shop.clock(), belief=drafts[draft.fact.key][1], single=single))
+    progress.log_skips(shop.store, skips, shop.clock())
+    return tuple(p.proposal for p in placed if p.is_new), tuple(skips)
+
+
+def _unqueued(store: Store, facts: list[Fact]) -> tuple[list[Fact], list[Skip]]:
+    """Facts that need asking, and for the others where they stand. New voices may reopen what a person rejected."""
+    rows = {(p.fact.subject, p.fact.relation, p.fact.object): p for p in queue.proposals(store)}
+    fresh, known = [], []
+    for fact in facts:
+        row = rows.get((fact.subject, fact.relation, fact.object))
+        further = row is not None and set(fact.publishers) - set(row.fact.publishers)
+        if row is None or row.status in ("superseded", "pending") or (row.status in ("rejected", "rolled_back") and further):
+            fresh.append(fact)
+        else:
+            reason = f"proposal {row.id} is {row.status.replace('_', ' ')} already"
+            known.append(Skip(fact.subject, fact.relation, fact.object, "queued", reason, fact.evidence))
+    return fresh, known
+
+
+def _ask(shop: Workshop, facts: list[Fact]) -> list[Belief]:
+    if not facts:
+        return []
+    with shop.served() as lm:
+        return ask(lm, facts, shop.relations, shop.catalogue, progress=lambda d, t: shop.progress("ask", d, t))
+
+
+def auto_approve(shop: Workshop) -> tuple[Proposal, ...]:
+    """Let the owner's written rules approve; without rules, the default, a person does."""
+    approved = []
+    for proposal in queue.due(shop.store, shop.clock()):
+        rule = decide.auto_approve(proposal, shop.settings.policy, shop.clock())
+        if rule is not None:
+            reason = f"policy.auto_approve: {', '.join(rule.relations) or 'every relation'}"
+            approved.append(queue.approve(shop.store, proposal.id, who="policy", now=shop.clock(), reason=reason))
+    return tuple(approved)
+
+
+def plan(shop: Workshop) -> Gathered:
+    """What `gather` would do now, on a copy of the database that is thrown away. The state folder is only read."""
+    with _scratch(shop) as copy:
+        return gather(copy, everything=True)
+
+
+@contextmanager
+def _scratch(shop: Workshop) -> Iterator[Workshop]:
+    """The workshop over a temporary copy of the database; the model and the revisions stay where they are."""
+    with tempfile.TemporaryDirectory(prefix="factd-plan-") as folder:
+        scratch = shop.store.copy_to(Path(folder), shop.clock())
+        try:
+            yield replace(shop, store=scratch, revisions_from=shop.revisions_from or shop.store)
+        finally:
+            scratch.close()
+
+
+__all__ = ["Gathered", "auto_approve", "fetch", "gather", "merge", "plan", "propose", "read"]

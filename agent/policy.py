@@ -1,0 +1,69 @@
+"""What the owner allows: how much evidence a fact needs, what is never touched, what may pass without a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class AutoRule:
+    """One rule of automatic approval: every condition of it must hold.
+
+    `relations`: names, empty for all. `min_publishers`: independent publishers. `publishers`: if given, only these count.
+    `min_age_h`: how long the proposal has waited in the queue, by our own clock, which no feed can set back.
+    """
+
+    relations: tuple[str, ...] = ()
+    min_publishers: int = 3
+    publishers: tuple[str, ...] = ()
+    min_age_h: float = 24.0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a value that cannot work."""
+        if self.min_publishers < 1:
+            raise ConfigError(
+                f"policy.auto_approve: min_publishers must be at least 1, got {self.min_publishers}"
+            )
+        if not 0 <= self.min_age_h < float("inf"):
+            raise ConfigError(f"policy.auto_approve: min_age_h must be zero or more, got {self.min_age_h}")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of `decide`.
+
+    `min_publishers`, `cool_off_h`: for every relation; None leaves it to each relation's own. `max_age_days`: news older than
+    that proves nothing about today; None for no limit. `contest_days`: how long two corroborated answers that overlap block
+    each other. `min_score`: claims that the reader was less sure of do not count. `max_per_run`: proposals of one run.
+    `add_unknown`: also propose what the model has no answer to. `allow_unknown_subjects`: also those outside the catalogue.
+    `protected`: names that no proposal may touch, as subject or as object. `auto_approve`: empty for never.
+    """
+
+    min_publishers: int | None = None
+    cool_off_h: float | None = None
+    max_age_days: float | None = 400.0
+    contest_days: float = 7.0
+    min_score: float = 0.0
+    max_per_run: int = 200
+    add_unknown: bool = True
+    allow_unknown_subjects: bool = False
+    protected: tuple[str, ...] = ()
+    auto_approve: tuple[AutoRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a value that cannot work."""
+        if self.min_publishers is not None and self.min_publishers < 1:
+            raise ConfigError(
+                f"policy.min_publishers must be at least 1, got {self.min_publishers}; leave it empty for each "
+                "relation's own"
+            )
+        if self.max_age_days is not None and not self.max_age_days > 0:
+            raise ConfigError(
+                f"policy.max_age_days must be more than zero, or null for no limit; got {self.max_age_days}"
+            )
+        for name in ("cool_off_h", "contest_days", "min_score", "max_per_run"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ConfigError(f"policy.{name} must be zero or more, got {value}")

@@ -1,0 +1,138 @@
+"""The files of revisions: written whole or not at all, hashed, linked.
+
+Knows nothing of the database or of what is in them.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import StoreError
+
+DELTA = "delta.safetensors"
+LINK = "current"
+_BUILDING = ".building-"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A folder that is complete and on the disk, under a temporary name. `files` maps name to SHA-256."""
+
+    folder: Path
+    files: dict[str, str]
+
+    def settle(self, revision_id: int) -> None:
+        """Give it its place. What a killed process left there without a row in the database goes."""
+        place = self.folder.parent / str(revision_id)
+        with _told(place):
+            if place.exists():
+                shutil.rmtree(place)
+            self.folder.rename(place)
+            _sync(self.folder.parent)
+
+
+@contextmanager
+def written(
+    parent: Path, delta: bytes | Callable[[Path], object], texts: Mapping[str, str]
+) -> Iterator[Draft]:
+    """A temporary folder in `parent` with the delta and `texts` (name -> content), synced to the disk.
+
+    It is removed at the end unless it was settled. Raises StoreError when it cannot be written; errors of a
+    caller's own delta function that are not the disk's come through.
+    """
+    with _told(parent):
+        parent.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
+    try:
+        with _told(folder):
+            folder.chmod(0o755)
+            for name, text in texts.items():
+                (folder / name).write_text(text + "\n", encoding="utf-8")
+            if isinstance(delta, bytes):
+                (folder / DELTA).write_bytes(delta)
+            else:
+                delta(folder / DELTA)
+            if not (folder / DELTA).is_file():
+                raise StoreError(f"{folder}: no {DELTA} was written; nothing was published")
+            files = {path.name: _sha(path) for path in sorted(folder.iterdir())}
+            for path in (*folder.iterdir(), folder):
+                _sync(path)
+        yield Draft(folder, files)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check(folder: Path, files: Mapping[str, str]) -> None:
+    """Raises StoreError for the first of `files` that is missing from `folder` or has another SHA-256."""
+    for name, sha in files.items():
+        with _told(folder / name):
+            if _sha(folder / name) != sha:
+                raise StoreError(
+                    f"{folder / name}: was changed after publication; restore a copy, or roll back"
+                )
+
+
+def link(parent: Path, target: str | None) -> None:
+    """Let `parent/current` point at `target`, in one step; without a target remove it."""
+    place = parent / LINK
+    with _told(place):
+        if (str(place.readlink()) if place.is_symlink() else None) == target:
+            return
+        if target is None:
+            place.unlink()
+        else:
+            fresh = parent / f"{_BUILDING}{LINK}-{os.getpid()}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(target)
+            fresh.replace(place)
+        _sync(parent)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the temporary folders and links of processes that were killed.
+
+    Only for who holds the worker's lock.
+    """
+    for path in parent.glob(f"{_BUILDING}*"):
+        if path.is_symlink() or path.is_file():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sha(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Until a folder is synced too, a power cut may forget the names in it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = (
+            "the disk is full; free some space and run it again"
+            if full
+            else "check the folder and its permissions"
+        )
+        raise StoreError(
+            f"{error.filename or path}: {error.strerror}: {advice}; nothing was published"
+        ) from error

@@ -1,0 +1,35 @@
+"""From an answer of the model back to the articles it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.store.articles import articles_of, claims_by_id
+from agent.store.db import Store
+from agent.store.revisions import current, members
+from agent.types import Article, Claim, Proposal, Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Why the model answers as it does: the revision being served, the proposal, and its evidence."""
+
+    revision: Revision
+    proposal: Proposal
+    claims: tuple[Claim, ...]
+    articles: tuple[Article, ...]
+
+
+def blame(store: Store, subject: str, relation: str) -> tuple[Provenance, ...]:
+    """What the current revision's answers for this key rest on; some relations have several facts."""
+    with store.reading():
+        revision = current(store)
+        found = [item for item in members(store, revision.id) if item.fact.key == (subject, relation)]
+        return tuple(_provenance(store, revision, proposal) for proposal in found)
+
+
+def _provenance(store: Store, revision: Revision, proposal: Proposal) -> Provenance:
+    claims = claims_by_id(store, proposal.fact.evidence)
+    return Provenance(
+        revision, proposal, claims, tuple(articles_of(store, (claim.article_id for claim in claims)))
+    )

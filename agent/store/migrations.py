@@ -1,0 +1,95 @@
+"""How a database of an older version becomes one of today: small named functions, each applied with its
+record in one transaction.
+
+To change the schema: change `schema.sql`, append a function here, never touch an older one. `first.sql` is
+version 1 as it was; a test proves that migrating it gives what `schema.sql` says.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from agent.store.codec import to_text
+
+APPLICATION_ID = 0x66616374  # "fact": how `file` and we tell our databases from others
+
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def first(conn: sqlite3.Connection) -> None:
+    """Articles, claims, feeds, queue, revisions, ledger."""
+    run_script(conn, script("first.sql"))
+
+
+def skips_and_stages(conn: sqlite3.Connection) -> None:
+    """Why facts were not proposed, and where the pipeline's stages stand."""
+    conn.execute(
+        """
+        CREATE TABLE skip (
+            subject TEXT NOT NULL, relation TEXT NOT NULL, object TEXT NOT NULL, code TEXT NOT NULL, reason
+            TEXT NOT NULL, evidence TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL, times
+            INTEGER NOT NULL, PRIMARY KEY (subject, relation, object)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+    conn.execute(
+        """
+        CREATE TABLE stage (
+            name TEXT PRIMARY KEY, done_at TEXT NOT NULL, detail TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (first, skips_and_stages)
+
+
+def create(conn: sqlite3.Connection, now: datetime) -> None:
+    """Fill an empty database from `schema.sql`. The caller holds the transaction."""
+    run_script(conn, script("schema.sql"))
+    conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    for number, migration in enumerate(MIGRATIONS, 1):
+        _record(conn, number, migration, now)
+
+
+def migrate(conn: sqlite3.Connection, version: int, now: datetime, until: int = len(MIGRATIONS)) -> None:
+    """Apply what comes after `version`, up to `until`.
+
+    The caller holds the transaction; all of it is kept, or nothing.
+    """
+    for number, migration in enumerate(MIGRATIONS[version:until], version + 1):
+        migration(conn)
+        if number == 1:
+            conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        _record(conn, number, migration, now)
+
+
+def _record(conn: sqlite3.Connection, number: int, migration: Migration, now: datetime) -> None:
+    name = getattr(migration, "__name__", "")
+    conn.execute("INSERT INTO migration VALUES (?, ?, ?)", (number, name, to_text(now)))
+    conn.execute(f"PRAGMA user_version = {number}")
+
+
+def script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def run_script(conn: sqlite3.Connection, sql: str) -> None:
+    """Execute every statement of `sql` in the open transaction (`executescript` would commit it first)."""
+    for statement in statements(sql):
+        conn.execute(statement)
+
+
+def statements(sql: str) -> Iterator[str]:
+    """The statements of a script. Triggers hold semicolons too, so SQLite says where one is complete."""
+    pending = ""
+    for line in sql.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending.strip()
+            pending = ""
+    if any(line.strip() and not line.lstrip().startswith("--") for line in pending.splitlines()):
+        raise ValueError(f"an SQL script ends in the middle of a statement: {pending.strip()[:80]!r}")

@@ -1,0 +1,326 @@
+"""Published revisions: publishing, going back, and what an answer of the model rests on.
+
+    write everything into a temporary folder -> fsync -> rename to revisions/<id> -> one transaction ->
+    `current` link
+
+The transaction is what publishes: before it the folder is an orphan that the next publication sweeps away,
+after it the link is only a convenience that `repair` makes again. Publishing the same thing twice gives the
+same revision. Nothing published is ever deleted: going back moves the pointer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from agent.errors import StaleState, UnknownId
+from agent.faults import fault
+from agent.store import artefacts, ledger
+from agent.store.codec import (
+    canonical,
+    digest,
+    fact_record,
+    facts_of,
+    report_of,
+    report_record,
+    to_text,
+    to_time,
+)
+from agent.store.db import Row, Store
+from agent.store.moves import OPEN, Note, Step, get_row, proposal_in, stale, supersede, take
+from agent.types import Proposal, Report, Revision, Status
+
+BASE = 0
+_NO_LEASE = {"lease_owner": None, "lease_until": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is to be published. `proposals` are the ids of all facts it holds: those live already and those
+    just verified.
+
+    `delta` is the content of delta.safetensors, or a function that writes it to the path it is given.
+    `delta_sha` and `settings_sha` are the caller's own: they say when two candidates are the same.
+    """
+
+    base_sha: str
+    delta_sha: str
+    settings_sha: str
+    proposals: tuple[int, ...]
+    delta: bytes | Callable[[Path], object]
+    report: Report | None = None
+
+    @property
+    def identity(self) -> str:
+        return digest([self.base_sha, self.delta_sha, self.settings_sha, sorted(self.proposals)])
+
+
+def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "factd") -> Revision:
+    """Make `candidate` the current revision, its verified proposals live, those they replace superseded.
+
+    A candidate that is published already is not written again; the pointer moves to it if it stands
+    elsewhere. One without proposals is the base. Raises StaleState when a proposal is neither verified nor
+    live, or a live one is missing from the candidate that nothing in it supersedes (take it back first);
+    StoreError when the files cannot be written. Either way the revision that was current still is.
+    """
+    ids = tuple(sorted(set(candidate.proposals)))
+    candidate = replace(candidate, proposals=ids)
+    known = _known(store, candidate)
+    if known is not None:
+        with store.writing():
+            _check_members(store, ids)
+            if _pointer(store) != known:
+                _point_at(store, known, Note(who, now, f"revision {known} was compiled again"))
+        repair_link(store)
+        return get(store, known)
+    fault("publish:before-write")
+    facts = tuple(proposal_in(get_row(store, proposal_id)).fact for proposal_id in ids)
+    texts = {"facts.json": canonical([fact_record(fact) for fact in facts])}
+    texts["report.json"] = canonical(None if candidate.report is None else report_record(candidate.report))
+    with artefacts.written(store.revisions_folder, candidate.delta, texts) as draft:
+        revision_id = _commit(store, candidate, draft, texts, Note(who, now))
+    fault("publish:after-commit")
+    repair_link(store)
+    fault("publish:after-link")
+    return get(store, revision_id)
+
+
+def _known(store: Store, candidate: Candidate) -> int | None:
+    if not candidate.proposals:
+        return BASE
+    row = store.row("SELECT id FROM revision WHERE identity = ?", (candidate.identity,))
+    return None if row is None else int(row["id"])
+
+
+def _commit(
+    store: Store, candidate: Candidate, draft: artefacts.Draft, texts: dict[str, str], note: Note
+) -> int:
+    """The rename and everything the database says about it, under one write lock: ids cannot collide."""
+    with store.writing():
+        superseded = _check_members(store, candidate.proposals)
+        last = store.row("SELECT coalesce(max(id), 0) AS id FROM revision")
+        revision_id = int(last["id"]) + 1 if last is not None else 1
+        fault("publish:before-rename")
+        draft.settle(revision_id)
+        fault("publish:after-rename")
+        store.run(
+            "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'published', ?)",
+            (
+                revision_id,
+                candidate.identity,
+                candidate.base_sha,
+                candidate.delta_sha,
+                candidate.settings_sha,
+                texts["facts.json"],
+                None if candidate.report is None else texts["report.json"],
+                canonical(draft.files),
+                to_text(note.at),
+            ),
+        )
+        _move_members(store, revision_id, candidate.proposals, superseded, note)
+        before = _pointer(store)
+        _set_pointer(store, revision_id)
+        payload = {
+            "revision": revision_id,
+            "before": before,
+            "base_sha": candidate.base_sha,
+            "delta_sha": candidate.delta_sha,
+            "settings_sha": candidate.settings_sha,
+            "proposals": list(candidate.proposals),
+            "files": draft.files,
+            "who": note.who,
+        }
+        ledger.append(store, "published", payload, note.at)
+        fault("publish:before-commit")
+    return revision_id
+
+
+def _check_members(store: Store, ids: tuple[int, ...]) -> dict[int, int]:
+    """Each member must be verified or live, each other live one have its key taken: {live id: taker}."""
+    rows = [get_row(store, proposal_id) for proposal_id in ids]
+    takers: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if row["status"] not in ("verified", "live"):
+            raise stale(store, row["id"], "verified or live")
+        if row["single"] and takers.setdefault((row["subject"], row["relation"]), row["id"]) != row["id"]:
+            raise StaleState(
+                f"proposals {takers[row['subject'], row['relation']]} and {row['id']} give {row['subject']!r}"
+                f" two objects for {row['relation']}; leave out the live one that the new one replaces"
+            )
+    superseded = {}
+    for row in store.rows("SELECT * FROM proposal WHERE status = 'live' ORDER BY id"):
+        if row["id"] in ids:
+            continue
+        taker = takers.get((row["subject"], row["relation"])) if row["single"] else None
+        if taker is None:
+            raise StaleState(
+                f"proposal {row['id']} is live and not in the new revision, which has nothing in its place;"
+                " take it back first, or compile with it"
+            )
+        superseded[row["id"]] = taker
+    return superseded
+
+
+def _move_members(
+    store: Store, revision_id: int, ids: tuple[int, ...], superseded: dict[int, int], note: Note
+) -> None:
+    """Superseded ones leave first: a single-valued key has one live object at any moment."""
+    for proposal_id in ids:
+        store.run("INSERT INTO revision_fact VALUES (?, ?)", (revision_id, proposal_id))
+    for proposal_id, taker in superseded.items():
+        reason = f"proposal {taker} took its place in revision {revision_id}"
+        supersede(store, proposal_id, "live", taker, Note(note.who, note.at, reason))
+    for proposal_id in ids:
+        if get_row(store, proposal_id)["status"] == "verified":
+            again = Note(note.who, note.at, f"published in revision {revision_id}")
+            take(store, proposal_id, Step("verified", "live", _NO_LEASE), again)
+
+
+def rollback(store: Store, to_id: int, *, reason: str, who: str, now: datetime) -> Revision:
+    """Make an earlier (or later) revision current again; 0 is the base. Its facts become live, those it lacks
+    rolled back.
+
+    Nothing is deleted. Raises UnknownId, and StaleState when a fact that must live again is just being edited
+    anew.
+    """
+    target = get(store, to_id)
+    with store.writing():
+        _point_at(store, to_id, Note(who, now, reason))
+        fault("rollback:before-commit")
+    fault("rollback:after-commit")
+    repair_link(store)
+    return target
+
+
+def _point_at(store: Store, to_id: int, note: Note) -> None:
+    """Move the pointer, the statuses with it, and tell the ledger; nothing at all if it stands there."""
+    before = _pointer(store)
+    held = {int(row["proposal_id"]) for row in _facts_rows(store, to_id)}
+    live = {int(row["id"]) for row in store.rows("SELECT id FROM proposal WHERE status = 'live'")}
+    if before == to_id and held == live:
+        return
+    away, back = sorted(live - held), sorted(held - live)
+    told = Note(note.who, note.at, f"revision {to_id} is current again: {note.reason}")
+    for proposal_id in away:
+        take(store, proposal_id, Step("live", "rolled_back"), told)
+    for proposal_id in back:
+        _restore(store, proposal_id, told)
+    _set_pointer(store, to_id)
+    store.run("UPDATE revision SET status = 'rolled_back' WHERE id > ? AND id <= ?", (to_id, before))
+    store.run("UPDATE revision SET status = 'published' WHERE id = ?", (to_id,))
+    payload = {
+        "revision": to_id,
+        "before": before,
+        "away": away,
+        "back": back,
+        "who": note.who,
+        "reason": note.reason,
+    }
+    ledger.append(store, "pointed", payload, note.at)
+
+
+def _restore(store: Store, proposal_id: int, note: Note) -> None:
+    """superseded or rolled_back -> live.
+
+    Where the same fact waits in the queue again, that row has become needless.
+    """
+    row = get_row(store, proposal_id)
+    twin = store.row(
+        "SELECT id, status FROM proposal WHERE subject = ? AND relation = ? AND object = ?"
+        f" AND status IN ({', '.join(repr(status) for status in OPEN)})",
+        (row["subject"], row["relation"], row["object"]),
+    )
+    if twin is not None and twin["status"] in ("editing", "verified"):
+        raise StaleState(
+            f"proposal {twin['id']} is the same fact and is being edited; wait for it, then go back"
+        )
+    if twin is not None:
+        supersede(store, twin["id"], cast(Status, twin["status"]), proposal_id, note)
+    take(store, proposal_id, Step(cast(Status, row["status"]), "live", {"superseded_by": None}), note)
+
+
+def current(store: Store) -> Revision:
+    """The revision that is served; the base (id 0, without facts) where nothing was published."""
+    with store.reading():
+        return get(store, _pointer(store))
+
+
+def get(store: Store, revision_id: int) -> Revision:
+    """Raises UnknownId. The base has no row: its `base_sha` is empty, and it is as old as the database."""
+    if revision_id == BASE:
+        made = store.row("SELECT min(applied_at) AS at FROM migration")
+        return Revision(BASE, "", "", (), to_time(cast(Row, made)["at"]))
+    row = store.row("SELECT * FROM revision WHERE id = ?", (revision_id,))
+    if row is None:
+        raise UnknownId(f"revision {revision_id}: there is none; `factd revisions` shows those there are")
+    return _revision(row)
+
+
+def revisions(store: Store) -> tuple[Revision, ...]:
+    """All that were ever published, by id; the base is not among them."""
+    return tuple(_revision(row) for row in store.rows("SELECT * FROM revision ORDER BY id"))
+
+
+def statuses(store: Store) -> dict[int, str]:
+    """Revision id -> published or rolled_back."""
+    return {row["id"]: row["status"] for row in store.rows("SELECT id, status FROM revision ORDER BY id")}
+
+
+def members(store: Store, revision_id: int) -> tuple[Proposal, ...]:
+    """The proposals whose facts a revision holds, by id."""
+    return tuple(proposal_in(get_row(store, row["proposal_id"])) for row in _facts_rows(store, revision_id))
+
+
+def folder(store: Store, revision_id: int) -> Path:
+    """Where the files of a published revision are.
+
+    Raises UnknownId, StoreError when they are gone or were changed.
+    """
+    row = store.row("SELECT files FROM revision WHERE id = ?", (revision_id,))
+    if row is None:
+        raise UnknownId(f"revision {revision_id}: has no files; `factd revisions` shows those that have")
+    path = store.revisions_folder / str(revision_id)
+    artefacts.check(path, cast(dict[str, str], json.loads(row["files"])))
+    return path
+
+
+def repair(store: Store) -> None:
+    """At the start of a worker that holds the lock: sweep up what a killed one left, set the link right."""
+    artefacts.sweep(store.revisions_folder)
+    repair_link(store)
+
+
+def repair_link(store: Store) -> None:
+    pointer = _pointer(store)
+    artefacts.link(store.revisions_folder, None if pointer == BASE else str(pointer))
+
+
+def _pointer(store: Store) -> int:
+    row = store.row("SELECT revision_id FROM current_revision")
+    return BASE if row is None or row["revision_id"] is None else int(row["revision_id"])
+
+
+def _set_pointer(store: Store, revision_id: int) -> None:
+    value = None if revision_id == BASE else revision_id
+    store.run("INSERT OR REPLACE INTO current_revision VALUES (1, ?)", (value,))
+
+
+def _facts_rows(store: Store, revision_id: int) -> Iterable[Row]:
+    return store.rows(
+        "SELECT proposal_id FROM revision_fact WHERE revision_id = ? ORDER BY proposal_id", (revision_id,)
+    )
+
+
+def _revision(row: Row) -> Revision:
+    return Revision(
+        id=row["id"],
+        base_sha=row["base_sha"],
+        delta_sha=row["delta_sha"],
+        facts=facts_of(row["facts"]),
+        created_at=to_time(row["created_at"]),
+        report=None if row["report"] is None else report_of(row["report"]),
+    )

@@ -1,0 +1,178 @@
+"""Whether a candidate revision may be published, and which facts to leave out when it may not. Pure: reports
+in, verdicts out.
+
+A share is held against its threshold where there are samples enough. With few, one failure says little: then
+a candidate is refused only if more than `free_failures` went wrong and even the upper end of the share's 95 %
+interval misses the threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+from agent.errors import ConfigError
+from agent.types import Fact, FactKey, Report
+from agent.verify.metrics import wilson
+
+TryFacts = Callable[[Sequence[Fact]], Report]
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Least shares (0 to 1) and the largest growth of perplexity (a factor).
+
+    `efficacy`: edit prompts answered with the fact. `paraphrase`: held-out prompts. `same_subject`, `others`:
+    answers that must not move. `every_fact`: refuse when some fact is not told by any of its edit prompts.
+    """
+
+    efficacy: float = 0.95
+    paraphrase: float = 0.80
+    same_subject: float = 0.90
+    others: float = 0.97
+    ppl_ratio: float = 1.05
+    min_count: int = 30
+    free_failures: int = 1
+    every_fact: bool = True
+
+    def __post_init__(self) -> None:
+        for field in fields(self)[:4]:
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise ConfigError(
+                    f"gate.{field.name} must be between 0 and 1, got {getattr(self, field.name)!r}"
+                )
+        if not self.ppl_ratio > 0 or self.min_count < 1 or self.free_failures < 0:
+            raise ConfigError(
+                "gate: ppl_ratio must be more than 0, min_count at least 1 and free_failures at least 0; got "
+                f"{self.ppl_ratio!r}, {self.min_count!r} and {self.free_failures!r}"
+            )
+
+
+_NAMED_FACTS = 5
+# metric of the report, threshold of the settings, what it counts
+_RULES = (
+    ("efficacy", "efficacy", "edit prompts are answered with the new fact"),
+    ("paraphrase", "paraphrase", "held-out prompts are answered with the new fact"),
+    ("same_subject_unchanged", "same_subject", "answers about the edited subjects are unchanged"),
+    ("others_unchanged", "others", "answers about other subjects are unchanged"),
+)
+
+
+def judge(report: Report, settings: GateSettings | None = None) -> tuple[bool, tuple[str, ...]]:
+    """(passed, reasons for refusing). A report without any efficacy probe is refused: it proves nothing."""
+    settings = settings or GateSettings()
+    reasons = (
+        [] if report.counts.get("efficacy") else ["efficacy: no edit prompt was asked; nothing is proved"]
+    )
+    reasons += _untold(report) if settings.every_fact else []
+    for metric, threshold, what in _RULES:
+        least, n = getattr(settings, threshold), report.counts.get(metric, 0)
+        if n and misses(report.after[metric], n, least, settings):
+            reasons.append(f"{metric}: {report.after[metric]:.1%} of {n} {what}, {least:.1%} wanted")
+    reasons += _perplexity(report, settings)
+    return (not reasons, tuple(reasons))
+
+
+def judged(report: Report, settings: GateSettings | None = None) -> Report:
+    """The report with its verdict."""
+    passed, reasons = judge(report, settings)
+    return replace(report, passed=passed, reasons=reasons)
+
+
+def misses(share: float, n: int, least: float, settings: GateSettings) -> bool:
+    """Whether `share` of `n` samples is too small; with fewer than `min_count` samples, whether that is
+    beyond doubt.
+    """
+    if share >= least:
+        return False
+    if n >= settings.min_count:
+        return True
+    right = round(share * n)
+    return n - right > settings.free_failures and wilson(right, n)[1] < least
+
+
+def failed_facts(report: Report) -> frozenset[FactKey]:
+    """The facts that not one of their edit prompts is answered with: to be left out before anything else is
+    tried.
+    """
+    return frozenset(failure.fact_key for failure in report.failures if failure.kind == "fact")
+
+
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """What a search ended with. `kept` passed together, and `report` says so (None if nothing was kept);
+    `culprits` made it fail; `undecided` were not reached within the bound on trials.
+    """
+
+    kept: tuple[Fact, ...]
+    culprits: tuple[Fact, ...]
+    undecided: tuple[Fact, ...] = ()
+    report: Report | None = None
+    trials: int = 0
+
+
+def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bisection:
+    """Find facts to leave out so that the rest passes. `try_(subset)` compiles and judges a subset, in the
+    order of `facts`.
+
+    Groups are added to what is kept already; one that fails is halved, after the facts that its report names
+    as failed are left out. So the kept facts have always passed *together*, whatever facts do to one another.
+    One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than
+    `max_trials`.
+    """
+    kept: list[int] = []
+    culprits: list[int] = []
+    undecided: list[int] = []
+    report: Report | None = None
+    trials = 0
+    groups = [list(range(len(facts)))] if facts else []
+    while groups:
+        group = groups.pop()
+        if trials >= max_trials:
+            undecided += group
+            continue
+        trials += 1
+        tried = try_(tuple(facts[i] for i in sorted(kept + group)))
+        if tried.passed:
+            kept, report = kept + group, tried
+        elif len(group) == 1:
+            culprits += group
+        else:
+            failed = failed_facts(tried)
+            named = [i for i in group if facts[i].key in failed]
+            culprits += named
+            groups += [part for part in _parts(group, named) if part]
+
+    def chosen(indices: list[int]) -> tuple[Fact, ...]:
+        return tuple(facts[i] for i in sorted(indices))
+
+    return Bisection(chosen(kept), chosen(culprits), chosen(undecided), report, trials)
+
+
+def _parts(group: list[int], named: list[int]) -> list[list[int]]:
+    """What to try next, last part first: the group without the named ones, else its halves."""
+    if named:
+        return [[i for i in group if i not in named]]
+    middle = len(group) // 2
+    return [group[middle:], group[:middle]]
+
+
+def _untold(report: Report) -> list[str]:
+    failures = [failure for failure in report.failures if failure.kind == "fact"]
+    found = [
+        f"{f.fact_key[0]}, {f.fact_key[1]}: no edit prompt is answered with {f.expected!r}"
+        for f in failures[:_NAMED_FACTS]
+    ]
+    hidden = len(failures) - _NAMED_FACTS
+    return [*found, f"and {hidden} more facts that no edit prompt is answered with"] if hidden > 0 else found
+
+
+def _perplexity(report: Report, settings: GateSettings) -> list[str]:
+    if "perplexity" not in report.after:
+        return []
+    old, new = report.before["perplexity"], report.after["perplexity"]
+    if math.isfinite(new) and new <= old * settings.ppl_ratio:
+        return []
+    most = f"at most times {settings.ppl_ratio:g} is allowed"
+    return [f"perplexity: from {old:.2f} to {new:.2f}, times {new / old:.3f}; {most}"]

@@ -1,0 +1,101 @@
+"""What every stage needs, opened once: settings, database, relations, catalogue, clock, and the model when somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.catalogue import Catalogue, load_catalogue
+from agent.config import Settings
+from agent.editing.delta import Delta, applied, empty_delta, load_delta
+from agent.errors import ModelError
+from agent.lm.arch import Arch
+from agent.lm.load import LM, load_lm
+from agent.relations import Relation, load_relations
+from agent.store import revisions
+from agent.store.db import Store, open_store
+
+Clock = Callable[[], datetime]
+Progress = Callable[[str, int, int], None]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress shown."""
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """The one mutable thing: the model, once it is loaded. Shared by copies of the workshop."""
+
+    lm: LM | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """`revisions_from`: the store whose revision files are served, where `store` is a scratch copy of it."""
+
+    settings: Settings
+    store: Store
+    relations: Mapping[str, Relation]
+    catalogue: Catalogue
+    clock: Clock = utc_now
+    progress: Progress = silent
+    revisions_from: Store | None = None
+    _loaded: _Loaded = field(default_factory=_Loaded)
+
+    def base(self) -> LM:
+        """The base model, loaded at the first call. Raises ModelError."""
+        if self._loaded.lm is None:
+            self._loaded.lm = load_model(self.settings)
+        return self._loaded.lm
+
+    @contextmanager
+    def served(self) -> Iterator[LM]:
+        """The model as the current revision serves it: the base with that revision's delta. Raises ModelError when the
+        revision was made of another base.
+        """
+        store = self.revisions_from or self.store
+        lm = self.base()
+        with applied(lm, delta_of(store, revisions.current(store).id, lm)):
+            yield lm
+
+    @property
+    def cache(self) -> Path:
+        return (self.revisions_from or self.store).folder / "cache"
+
+
+def load_model(settings: Settings) -> LM:
+    """The model that the settings name."""
+    model = settings.model
+    arch = {model.arch.family: Arch(model.arch.layers, model.arch.down)} if model.arch else None
+    return load_lm(model.path, dtype=model.dtype, device=model.device, arch=arch)
+
+
+def delta_of(store: Store, revision_id: int, lm: LM) -> Delta:
+    """The delta of a published revision; the empty one for the base (0)."""
+    if revision_id == 0:
+        return empty_delta(lm.sha)
+    delta = load_delta(revisions.folder(store, revision_id) / "delta.safetensors")
+    if delta.base_sha != lm.sha:
+        raise ModelError(
+            f"revision {revision_id} was made of the base {delta.base_sha[:12]}, but model.path now holds {lm.sha[:12]}; "
+            "set model.path back, or use another state folder for the other model"
+        )
+    return delta
+
+
+def open_workshop(
+    settings: Settings, *, clock: Clock = utc_now, progress: Progress = silent, create: bool = False
+) -> Workshop:
+    """Open the state and read relations and catalogue; the model is left alone until it is needed."""
+    relations = load_relations(settings.relations)
+    catalogue = load_catalogue(settings.catalogue)
+    store = open_store(settings.state, clock(), create_missing=create)
+    return Workshop(settings, store, relations, catalogue, clock, progress)
