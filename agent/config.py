@@ -1,15 +1,15 @@
 """Settings: YAML and environment to one frozen record, strictly, with the origin of every value.
 
-From weak to strong: built-in defaults < $XDG_CONFIG_HOME/factd/factd.yaml < ./factd.yaml (or --config, or $FACTD_CONFIG)
-< FACTD_* variables (FACTD_MODEL__PATH=... sets model.path) < flags of the command line. A relative path is relative to the file
-it stands in, for variables and flags to the working folder.
+From weak to strong: built-in defaults < $XDG_CONFIG_HOME/factd/factd.yaml < ./factd.yaml (or --config, or
+$FACTD_CONFIG) < FACTD_* variables (FACTD_MODEL__PATH=... sets model.path) < flags of the command line. A
+relative path is relative to the file it stands in, for variables and flags to the working folder;
+`shipped:demo/world` is a file of the installed package.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
@@ -20,21 +20,25 @@ import yaml
 
 from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
-from agent.paths import MORE, POCKET, WORLD, data_file
+from agent.paths import MORE, POCKET, SHIPPED, WORLD, data_file, shipped
 from agent.policy import Policy
 from agent.strict import as_mapping, check_keys, read_yaml
+from agent.typed import as_list, build, convert, dataclass_in, is_tuple_of_dataclass, leaves
 from agent.types import SourceSpec
 
 T = TypeVar("T")
 PROJECT_FILE = "factd.yaml"
 _PREFIX = "FACTD_"
+_PATHS_OR_NAMES = ("model.path", "ner")
 # Variables that steer the program and are no settings.
 _NOT_SETTINGS = ("FACTD_CONFIG", "FACTD_FAULT", "FACTD_TRACEBACK")
 
 
 @dataclass(frozen=True, slots=True)
 class ArchSettings:
-    """Where the MLPs of a family are that `agent.lm.arch` does not know: `family` is config.json's model_type."""
+    """Where the MLPs of a family are that `agent.lm.arch` does not know; `family` is config.json's
+    model_type.
+    """
 
     family: str
     layers: str
@@ -43,7 +47,9 @@ class ArchSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """`path`: a checkpoint folder or a hub id. `dtype`: auto (the checkpoint's own), float32, bfloat16, float16."""
+    """`path`: a checkpoint folder or a hub id. `dtype`: auto (the checkpoint's own), float32, bfloat16 or
+    float16.
+    """
 
     path: str = str(POCKET)
     dtype: str = "auto"
@@ -51,13 +57,17 @@ class ModelSettings:
     arch: ArchSettings | None = None
 
 
+_LEAST = {"ppl_ratio": 1, "max_trials": 1, "same_subject_prompts": 0, "same_relation": 0, "canary": 0}
+
+
 @dataclass(frozen=True, slots=True)
 class VerifySettings:
     """The gate's thresholds (shares from 0 to 1, `ppl_ratio` a factor) and how much is asked.
 
-    `same_subject_prompts`: prompts for each other fact of an edited subject; `same_relation`: facts per edited relation;
-    `canary`: facts in all. `texts`: a file with one held-out document a line, for perplexity; without it the base's own samples.
-    `max_trials`: compilations at most when the gate refuses and culprits are searched.
+    `same_subject_prompts`: prompts for each other fact of an edited subject; `same_relation`: facts per
+    edited relation; `canary`: facts in all. `texts`: a file with one held-out document a line, for
+    perplexity; without it the base's own samples. `max_trials`: compilations at most when the gate refuses
+    and culprits are searched.
     """
 
     efficacy: float = 0.95
@@ -77,8 +87,9 @@ class VerifySettings:
         for name in ("efficacy", "paraphrase", "same_subject", "others"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"verify.{name} must be between 0 and 1, got {getattr(self, name)}")
-        if self.ppl_ratio < 1 or self.max_trials < 1 or min(self.same_subject_prompts, self.same_relation, self.canary) < 0:
-            raise ConfigError("verify: ppl_ratio and max_trials must be at least 1, the numbers of probes zero or more")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"verify.{name} must be at least {least}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,9 @@ class DaemonSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a run depends on. `preserve_limit`: keys of other subjects' facts that a compilation protects."""
+    """Everything a run depends on. `preserve_limit`: keys of other subjects' facts that a compilation
+    protects.
+    """
 
     state: Path = Path("state")
     model: ModelSettings = ModelSettings()
@@ -102,10 +115,10 @@ class Settings:
     relations: Path = field(default_factory=lambda: data_file("relations.yaml"))
     catalogue: tuple[Path, ...] = (WORLD, MORE)
     ner: str | None = None
-    editing: EditSettings = EditSettings()
+    editing: EditSettings = field(default_factory=EditSettings)
     preserve_limit: int = 1500
     verify: VerifySettings = VerifySettings()
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     daemon: DaemonSettings = DaemonSettings()
 
 
@@ -143,7 +156,18 @@ def load_with_origin(
     for layer in [*_files(config, environ), _environment(environ), _flags(state, model)]:
         settled = _resolved(Settings, dict(layer.values), layer, "")
         _overlay(merged, settled, layer.origin, origins, "")
-    return _build(Settings, merged, "settings"), origins
+    try:
+        return build(Settings, merged, "settings"), origins
+    except ConfigError as error:
+        raise ConfigError(f"{_culprit(str(error), origins)}{error}") from error
+
+
+def _culprit(message: str, origins: Mapping[str, str]) -> str:
+    """Where the value came from that a message like `policy.cool_off_h: expected ...` is about."""
+    key = message.split()[0].rstrip(":").partition("[")[0] if message else ""
+    while key and key not in origins:
+        key = key.rpartition(".")[0]
+    return f"{origins[key]}: " if key else ""
 
 
 def flat(settings: Settings) -> dict[str, Any]:
@@ -171,14 +195,17 @@ def _plain(value: object) -> Any:
 
 
 def _files(config: Path | None, environ: Mapping[str, str]) -> list[_Layer]:
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".config")
-    user, named = home / "factd" / PROJECT_FILE, config or (Path(environ["FACTD_CONFIG"]) if environ.get("FACTD_CONFIG") else None)
-    paths = [path for path in (user,) if path.is_file()]
+    named = config or (Path(environ["FACTD_CONFIG"]) if environ.get("FACTD_CONFIG") else None)
+    home = environ.get("XDG_CONFIG_HOME") or (environ.get("HOME") and f"{environ['HOME']}/.config")
+    user = Path(home) / "factd" / PROJECT_FILE if home else None
+    paths = [user] if user is not None and user.is_file() else []
     if named is not None:
         paths.append(named)
     elif Path(PROJECT_FILE).is_file():
         paths.append(Path(PROJECT_FILE))
-    return [_Layer(str(path), path.parent.absolute(), as_mapping(read_yaml(path), str(path))) for path in paths]
+    return [
+        _Layer(str(path), path.parent.absolute(), as_mapping(read_yaml(path), str(path))) for path in paths
+    ]
 
 
 def _environment(environ: Mapping[str, str]) -> _Layer:
@@ -189,6 +216,8 @@ def _environment(environ: Mapping[str, str]) -> _Layer:
             inner = values
             for section in sections:
                 inner = inner.setdefault(section, {})
+                if not isinstance(inner, dict):
+                    raise ConfigError(f"{name}: {_PREFIX}{section.upper()} is set as well; unset one of them")
             try:
                 inner[last] = yaml.safe_load(text)
             except yaml.YAMLError as error:
@@ -206,21 +235,28 @@ def _flags(state: Path | None, model: str | None) -> _Layer:
 
 
 def _resolved(cls: Any, values: dict[str, Any], layer: _Layer, prefix: str) -> dict[str, Any]:
-    """Check the keys of one layer and make its relative paths absolute, while it is known which file they stand in."""
+    """Check the keys of one layer and make its relative paths absolute, while it is known which file they
+    stand in.
+    """
     hints = typing.get_type_hints(cls)
     check_keys(values, tuple(hints), f"{layer.origin}: {prefix.rstrip('.') or 'settings'}")
     settled: dict[str, Any] = {}
     for key, value in values.items():
-        inner = _dataclass_in(hints[key])
+        inner = dataclass_in(hints[key])
         where = f"{layer.origin}: {prefix}{key}"
-        if inner is SourceSpec or _is_tuple_of_dataclass(hints[key]):
-            settled[key] = [_source(as_mapping(item, where), layer) if inner is SourceSpec else item for item in _as_list(value, where)]
-        elif inner is not None and value is not None:
+        if inner is SourceSpec or is_tuple_of_dataclass(hints[key]):
+            items = as_list(value, where)
+            settled[key] = [_source(as_mapping(i, where), layer) if inner is SourceSpec else i for i in items]
+        elif inner is not None and (value is not None or type(None) not in leaves(hints[key])):
             settled[key] = _resolved(inner, as_mapping(value, where), layer, f"{prefix}{key}.")
-        elif Path in _leaves(hints[key]):
-            settled[key] = [_path(v, layer) for v in value] if isinstance(value, list) else _path(value, layer)
-        elif (prefix, key) == ("model.", "path") and isinstance(value, str):
-            settled[key] = _model_path(value, layer)
+        elif isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a value or a list, got a mapping")
+        elif Path in leaves(hints[key]):
+            settled[key] = (
+                [_path(v, layer) for v in value] if isinstance(value, list) else _path(value, layer)
+            )
+        elif f"{prefix}{key}" in _PATHS_OR_NAMES and isinstance(value, str):
+            settled[key] = _path_or_name(value, layer)
         else:
             settled[key] = value
     return settled
@@ -231,13 +267,15 @@ def _path(value: object, layer: _Layer) -> object:
 
 
 def _at(layer: _Layer, value: str) -> str:
+    if value.startswith(SHIPPED):
+        return str(shipped(value))
     return os.path.normpath(layer.folder / Path(value).expanduser())
 
 
-def _model_path(value: str, layer: _Layer) -> str:
-    """A folder beside the settings file if there is one, else as it stands: it may be a hub id."""
+def _path_or_name(value: str, layer: _Layer) -> str:
+    """A folder beside the settings file if there is one, else as it stands: a hub id, or a package's name."""
     local = _at(layer, value)
-    return local if Path(local).exists() or value.startswith((".", "~")) else value
+    return local if Path(local).exists() or value.startswith((".", "~", SHIPPED)) else value
 
 
 def _source(entry: dict[str, Any], layer: _Layer) -> dict[str, Any]:
@@ -247,7 +285,9 @@ def _source(entry: dict[str, Any], layer: _Layer) -> dict[str, Any]:
     return entry
 
 
-def _overlay(target: dict[str, Any], values: Mapping[str, Any], origin: str, origins: dict[str, str], prefix: str) -> None:
+def _overlay(
+    target: dict[str, Any], values: Mapping[str, Any], origin: str, origins: dict[str, str], prefix: str
+) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(target.get(key, {}), dict):
             _overlay(target.setdefault(key, {}), value, origin, origins, f"{prefix}{key}.")
@@ -256,69 +296,16 @@ def _overlay(target: dict[str, Any], values: Mapping[str, Any], origin: str, ori
             origins[prefix + key] = origin
 
 
-def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    hints = typing.get_type_hints(cls)
+def changed(section: T, values: Mapping[str, str], where: str) -> T:
+    """A section of the settings with some keys changed; the values are YAML, as in a variable. Raises
+    ConfigError.
+    """
+    hints = typing.get_type_hints(type(section))
     check_keys(values, tuple(hints), where)
-    ready = {key: _convert(hints[key], value, f"{where}.{key}".removeprefix("settings.")) for key, value in values.items()}
-    required = [
-        f.name
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in ready
-    ]
-    if required:
-        raise ConfigError(f"{where}: {required[0]!r} is missing")
-    return cls(**ready)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if value is None:
-        if type(None) in _leaves(hint):
-            return None
-        raise ConfigError(f"{where}: must not be empty")
-    inner = _dataclass_in(hint)
-    if typing.get_origin(hint) is tuple:
-        of = typing.get_args(hint)[0]
-        return tuple(_convert(of, item, f"{where}[{i}]") for i, item in enumerate(_as_list(value, where)))
-    if inner is not None:
-        return _build(inner, as_mapping(value, where), where)
-    return _scalar(_leaves(hint), value, where)
-
-
-def _scalar(leaves: tuple[Any, ...], value: Any, where: str) -> Any:
-    if Path in leaves and isinstance(value, str):
-        return Path(value)
-    if float in leaves and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    for kind in leaves:
-        if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-            return value
-    choices = [c for leaf in leaves for c in typing.get_args(leaf)]
-    if value in choices:
-        return value
-    wanted = ", ".join(map(repr, choices)) or " or ".join(getattr(k, "__name__", str(k)) for k in leaves if k is not type(None))
-    raise ConfigError(f"{where}: expected {wanted}, got {value!r}")
-
-
-def _as_list(value: object, where: str) -> list[Any]:
-    if value is False or value is None:
-        return []
-    if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
-    return list(value)
-
-
-def _leaves(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a hint: (Path, NoneType) for `Path | None`, (Path,) for `tuple[Path, ...]`."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return typing.get_args(hint)
-    if typing.get_origin(hint) is tuple:
-        return (typing.get_args(hint)[0],)
-    return (hint,)
-
-
-def _dataclass_in(hint: Any) -> Any:
-    return next((leaf for leaf in _leaves(hint) if isinstance(leaf, type) and is_dataclass(leaf)), None)
-
-
-def _is_tuple_of_dataclass(hint: Any) -> bool:
-    return typing.get_origin(hint) is tuple and _dataclass_in(hint) is not None
+    ready = {}
+    for key, text in values.items():
+        try:
+            ready[key] = convert(hints[key], yaml.safe_load(text), f"{where}.{key}")
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where}.{key}: {text!r} is not a YAML value") from error
+    return dataclasses.replace(section, **ready)  # type: ignore[type-var]

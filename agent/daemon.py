@@ -1,7 +1,8 @@
-"""The clock of `factd run`: every so often one round of the pipeline. What is due comes from the database, not from here.
+"""The clock of `factd run`: every so often one round of the pipeline. What is due comes from the database,
+not from here.
 
-A round runs in one thread of its own, with its own connection to the database. Being told to stop ends it at its next step: what it
-had taken goes back to approved, and the next start goes on from there.
+A round runs in one thread of its own, with its own connection to the database. Being told to stop ends it at
+its next step: what it had taken goes back to approved, and the next start goes on from there.
 """
 
 from __future__ import annotations
@@ -30,18 +31,22 @@ _STOPPED = {signal.SIGTERM: 0, signal.SIGINT: 130}
 
 
 class Stopped(BaseException):
-    """Raised inside a round at its next step after the daemon was told to stop; no `except Exception` may swallow it."""
+    """Raised inside a round at its next step after the daemon was told to stop; no `except Exception` may
+    swallow it.
+    """
 
 
 def round_(shop: Workshop) -> tuple[Gathered, Revised | None]:
-    """Gather, then apply where there is something to apply: approved, or left half done by a run that was killed."""
+    """Gather, then apply where there is something to apply: approved, or left half done by a run that was
+    killed.
+    """
     found = gather(shop)
     return found, apply(shop) if has_work(shop.store) else None
 
 
 def has_work(store: Store) -> bool:
-    """Whether `apply` would do anything: proposals that are approved or held by a dead worker, or a set of live facts that the
-    current revision does not have.
+    """Whether `apply` would do anything: proposals that are approved or held by a dead worker, or a set of
+    live facts that the current revision does not have.
     """
     if queue.proposals(store, "approved", "editing", "verified"):
         return True
@@ -50,10 +55,11 @@ def has_work(store: Store) -> bool:
 
 
 def serve(shop: Workshop, *, every_s: float, tell: Tell, stop: threading.Event | None = None) -> int:
-    """Run rounds until SIGTERM (returns 0), SIGINT (130) or `stop` is set (0). `tell` gets one line per round.
+    """Run rounds until SIGTERM (returns 0), SIGINT (130) or `stop` is set (0). `tell` gets one line per
+    round.
 
-    The first round starts at once. A round that takes longer than the interval is followed by one, not by all it missed. An error
-    ends its round, is told, and the next round tries again.
+    The first round starts at once. A round that takes longer than the interval is followed by one, not by all
+    it missed. An error ends its round, is told, and the next round tries again.
     """
     stop = stop or threading.Event()
     caught: list[int] = []
@@ -98,10 +104,12 @@ def _round_in_thread(shop: Workshop, tell: Tell, stop: threading.Event) -> None:
 
 def summary(found: Gathered, revised: Revised | None) -> str:
     """One line on a round."""
-    parts = [f"{len(found.fetched)} polled, {len(found.new)} proposed, {len(found.approved)} approved by rule"]
+    parts = [
+        f"{len(found.fetched)} polled, {len(found.new)} proposed, {len(found.approved)} approved by rule"
+    ]
     parts += [f"source {failure.source}: {failure.message}" for failure in found.failures]
     if revised is not None and revised.revision is not None:
-        parts.append(f"revision {revised.revision.id} is served, {len(revised.added)} new facts")
+        parts.append(f"revision {revised.revision.id} is served, {len(revised.added)} added")
     if revised is not None and revised.failed:
         parts.append(f"{len(revised.failed)} failed verification")
     return "; ".join(parts)
@@ -109,7 +117,9 @@ def summary(found: Gathered, revised: Revised | None) -> str:
 
 @contextmanager
 def _signals(stop: threading.Event, caught: list[int]) -> Iterator[None]:
-    """SIGTERM and SIGINT ask to stop; a second one works as it did before. Only the main thread can be told by signals."""
+    """SIGTERM and SIGINT ask to stop; a second one works as it did before. Only the main thread can be told
+    by signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,6 @@
-"""What the owner allows: how much evidence a fact needs, what is never touched, what may pass without a person."""
+"""What the owner allows: how much evidence a fact needs, what is never touched, what may pass without a
+person.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from agent.errors import ConfigError
 class AutoRule:
     """One rule of automatic approval: every condition of it must hold.
 
-    `relations`: names, empty for all. `min_publishers`: independent publishers. `publishers`: if given, only these count.
-    `min_age_h`: how long the proposal has waited in the queue, by our own clock, which no feed can set back.
+    `relations`: names, empty for all. `min_publishers`: independent publishers. `publishers`: if given,
+    only these count. `min_age_h`: how long the proposal has waited in the queue, by our own clock, which
+    no feed can set back.
     """
 
     relations: tuple[str, ...] = ()
@@ -34,11 +37,12 @@ class AutoRule:
 class Policy:
     """The rules of `decide`.
 
-    `min_publishers`, `cool_off_h`: for every relation; None leaves it to each relation's own. `max_age_days`: news older than
-    that proves nothing about today; None for no limit. `contest_days`: how long two corroborated answers that overlap block
-    each other. `min_score`: claims that the reader was less sure of do not count. `max_per_run`: proposals of one run.
-    `add_unknown`: also propose what the model has no answer to. `allow_unknown_subjects`: also those outside the catalogue.
-    `protected`: names that no proposal may touch, as subject or as object. `auto_approve`: empty for never.
+    `min_publishers`, `cool_off_h`: for every relation; None leaves it to each relation's own.
+    `max_age_days`: news older than that proves nothing about today; None for no limit. `contest_days`:
+    how long two corroborated answers that overlap block each other. `min_score`: claims that the reader
+    was less sure of do not count. `max_per_run`: proposals of one run. `add_unknown`: also propose what
+    the model has no answer to. `allow_unknown_subjects`: also those outside the catalogue. `protected`:
+    names that no proposal may touch, as subject or as object. `auto_approve`: empty for never.
     """
 
     min_publishers: int | None = None
@@ -56,8 +60,8 @@ class Policy:
         """Raises ConfigError for a value that cannot work."""
         if self.min_publishers is not None and self.min_publishers < 1:
             raise ConfigError(
-                f"policy.min_publishers must be at least 1, got {self.min_publishers}; leave it empty for each "
-                "relation's own"
+                f"policy.min_publishers must be at least 1, got {self.min_publishers}; "
+                "leave it empty for each relation's own"
             )
         if self.max_age_days is not None and not self.max_age_days > 0:
             raise ConfigError(

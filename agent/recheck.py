@@ -1,4 +1,4 @@
-"""The served revision asked again, with the probes it was published on, and held against the report of then."""
+"""The served revision asked again with the probes it was published on, and held against that report."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from agent.verify.gate import judged
 from agent.verify.metrics import compare, snapshot
 from agent.workshop import Workshop
 
-# The same weights asked the same questions on the same machine give the same answers; on another machine, or with another number of
+# The same weights asked the same questions on the same machine give the same answers; on another machine, or
+# with another number of
 # threads, sums are rounded otherwise and an answer that was a tie may turn.
 _TOLERANCE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """`moved` maps a metric to (then, now) where the two differ by more than rounding does. `report` is None for the base."""
+    """`moved` maps a metric to (then, now) where the two differ by more than rounding does. `report` is None
+    for the base.
+    """
 
     revision: Revision
     report: Report | None
@@ -31,7 +34,9 @@ class Recheck:
 
 
 def recheck(shop: Workshop) -> Recheck:
-    """Ask base and served revision every probe again and judge. Raises ModelError, StoreError when the files are not as published."""
+    """Ask base and served revision every probe again and judge. Raises ModelError, StoreError when the files
+    are not as published.
+    """
     revision = revisions.current(shop.store)
     if not revision.facts:
         return Recheck(revision, None, {})
@@ -50,4 +55,8 @@ def _moved(then: Report | None, now: Report) -> dict[str, tuple[float, float]]:
     if then is None:
         return {}
     pairs = {name: (then.after[name], value) for name, value in now.after.items() if name in then.after}
-    return {name: pair for name, pair in pairs.items() if not math.isclose(*pair, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)}
+    return {
+        name: pair
+        for name, pair in pairs.items()
+        if not math.isclose(*pair, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    }

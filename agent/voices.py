@@ -1,15 +1,15 @@
 """Who says what, since when, and how many independent voices that makes.
 
-A *voice* is a publisher with a story of its own: copies of one wire story are one voice however many print them, and so are
-ten stories of one publisher. The greatest number of publishers that can each be given a different story is the number of
-voices, a maximum matching of publishers and stories. Everything here is a pure function of its arguments and does not depend
-on their order.
+A *voice* is a publisher with a story of its own: copies of one wire story are one voice however many print
+them, and so are ten stories of one publisher. The greatest number of publishers that can each be given a
+different story is the number of voices, a maximum matching of publishers and stories. Everything here is a
+pure function of its arguments and does not depend on their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
@@ -20,10 +20,11 @@ SUPPORT = ("state", "change")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A claim, who makes it and in which story. `at` is the world's time of it, `known_at` when it was published.
+    """A claim, who makes it and in which story.
 
-    `object` is the claim's, folded, so that spellings of one name are one. `dated` is false where the article bore no date and
-    that of its arrival stands in.
+    `object` is the claim's, folded, so that spellings of one name are one. `at` is the world's time of it,
+    `known_at` when it was published. `dated` is false where the article bore no date and that of its arrival
+    stands in.
     """
 
     claim: Claim
@@ -38,6 +39,15 @@ class Evidence:
     def supports(self) -> bool:
         return self.claim.kind in SUPPORT
 
+    @property
+    def ends(self) -> bool:
+        """Whether it says, at a time one can trust, that the object holds no longer."""
+        return self.claim.kind == "end" and self.dated
+
+    def named(self, folded: str) -> Evidence:
+        """The same with its object under another folded name."""
+        return replace(self, object=folded)
+
 
 def voices(evidence: Iterable[Evidence]) -> tuple[str, ...]:
     """The publishers of a largest set of independent voices, sorted."""
@@ -49,7 +59,7 @@ def voices(evidence: Iterable[Evidence]) -> tuple[str, ...]:
 
 
 def _match(publisher: str, stories: Mapping[str, set[str]], teller: dict[str, str], tried: set[str]) -> bool:
-    """Kuhn's augmenting path; who has been given a story once keeps one, so the result is a prefix-greedy maximum."""
+    """Kuhn's augmenting path: who has been given a story may be given another, but never loses its place."""
     for story in sorted(stories[publisher] - tried):
         tried.add(story)
         if story not in teller or _match(teller[story], stories, teller, tried):
@@ -59,14 +69,21 @@ def _match(publisher: str, stories: Mapping[str, set[str]], teller: dict[str, st
 
 
 def corroborated_at(evidence: Sequence[Evidence], needed: int) -> datetime | None:
-    """The newest time from which on `needed` voices speak; None if there are fewer. One stray late mention cannot move it."""
+    """The newest time from which on `needed` voices speak; None if there are fewer.
+
+    So one stray late mention of a former holder does not make the former holder the newest.
+    """
+    if len(voices(evidence)) < needed:
+        return None
     times = sorted({item.at for item in evidence}, reverse=True)
     return next((at for at in times if len(voices(e for e in evidence if e.at >= at)) >= needed), None)
 
 
 def first_corroborated_at(evidence: Sequence[Evidence], needed: int, by: str = "at") -> datetime | None:
     """The earliest time by which `needed` voices have spoken, by `at` or by `known_at`."""
-    when = attrgetter(by)
+    if len(voices(evidence)) < needed:
+        return None
+    when: Callable[[Evidence], datetime] = attrgetter(by)
     times = sorted({when(item) for item in evidence})
     return next((at for at in times if len(voices(e for e in evidence if when(e) <= at)) >= needed), None)
 
@@ -74,8 +91,8 @@ def first_corroborated_at(evidence: Sequence[Evidence], needed: int, by: str = "
 def standing(evidence: Iterable[Evidence]) -> list[Evidence]:
     """What each publisher still stands by: its support for the object that it named last.
 
-    A publisher that later says its object has ended, or that names two at once, stands by nothing. Undated articles count
-    only for a publisher that has no dated one.
+    A publisher that later says its object has ended, or that names two at once, stands by nothing. Undated
+    articles count only for a publisher that has no dated one, since nobody knows what they come after.
     """
     by_publisher: dict[str, list[Evidence]] = {}
     for item in evidence:
@@ -84,27 +101,28 @@ def standing(evidence: Iterable[Evidence]) -> list[Evidence]:
 
 
 def _last_word(items: Sequence[Evidence]) -> list[Evidence]:
-    dated = [item for item in items if item.dated and item.supports]
-    support = dated or [item for item in items if item.supports]
-    support = [item for item in support if not _overruled(item, support)]
+    support = [item for item in items if item.supports]
+    support = _without_lag([item for item in support if item.dated] or support)
     if not support:
         return []
     last = max(item.at for item in support)
     named = {item.object for item in support if item.at == last}
-    ended = {item.object for item in items if item.claim.kind == "end" and item.at >= last}
+    ended = {item.object for item in items if item.ends and item.at >= last}
     if len(named) != 1 or named & ended:
         return []
-    others = [item.at for item in support if item.object not in named]
-    since = max(others, default=None)
-    return [e for e in support if e.object in named and (since is None or e.at > since)]
+    since = max((item.at for item in support if item.object not in named), default=None)
+    return [item for item in support if item.object in named and (since is None or item.at > since)]
 
 
-def _overruled(item: Evidence, support: Iterable[Evidence]) -> bool:
-    """Within one article "B has taken over" outweighs "A, chief executive": the headline lags behind the news."""
-    return item.claim.kind == "state" and any(
-        other.claim.kind == "change"
-        and other.claim.article_id == item.claim.article_id
-        and other.object != item.object
-        and other.at == item.at
-        for other in support
-    )
+def _without_lag(support: Sequence[Evidence]) -> list[Evidence]:
+    """Within one article "B has taken over" outweighs "chief executive A": other sentences lag behind it."""
+    changed: dict[tuple[str, datetime], set[str]] = {}
+    for item in support:
+        if item.claim.kind == "change":
+            changed.setdefault((item.claim.article_id, item.at), set()).add(item.object)
+    return [
+        item
+        for item in support
+        if item.claim.kind == "change"
+        or not changed.get((item.claim.article_id, item.at), set()) - {item.object}
+    ]

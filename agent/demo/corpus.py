@@ -35,6 +35,7 @@ INVERSE = 0.3
 FIRST_OBJECT = 0.75
 MAX_FACTS = 6
 _CHUNK = 1000
+_LEAST = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Telling:
     prompts: tuple[str, ...]
     object_first: tuple[str, ...]
     demonym: tuple[str, ...]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,9 @@ def prepare(world: World, seed: int, person_weight: float = 1.0) -> Corpus:
     by_subject: dict[str, list[Telling]] = defaultdict(list)
     by_object: dict[str, list[Telling]] = defaultdict(list)
     people = {e.name for e in world.catalogue.entities.values() if e.label == "PERSON"}
+    novelty = _novelty(world)
     for fact in world.catalogue.facts.values():
-        telling = _telling(world, fact, seed)
+        telling = replace(_telling(world, fact, seed), weight=min(1.0, max(_LEAST, 2 * novelty[fact.relation])))
         by_subject[fact.subject].append(telling)
         for name in fact.objects:
             by_object[name].append(telling)
@@ -106,6 +109,14 @@ def _telling(world: World, fact: KnownFact, seed: int) -> Telling:
     )
 
 
+def _novelty(world: World) -> dict[str, float]:
+    """Distinct objects per fact of each relation: one for capitals, a few hundredths for continents."""
+    objects: dict[str, list[str]] = defaultdict(list)
+    for fact in world.catalogue.facts.values():
+        objects[fact.relation].append(fact.objects[0])
+    return {relation: len(set(names)) / len(names) for relation, names in objects.items()}
+
+
 def _weight(facts: int) -> float:
     """Documents per fact grow with `facts`, but a document holds at most MAX_FACTS: this evens the exposure
     per fact out.
@@ -135,7 +146,7 @@ def heldout_text(world: World, seed: int, n: int) -> list[str]:
 
 def _about(corpus: Corpus, rng: random.Random, subject: Entity) -> list[str]:
     tellings = corpus.tellings[subject.name]
-    told = rng.sample(tellings, min(rng.randint(1, MAX_FACTS), len(tellings)))
+    told = _some(rng, tellings, min(rng.randint(1, MAX_FACTS), len(tellings)))
     if rng.random() < REPEAT:
         told.append(rng.choice(told))
     sentences = [_sentence(rng, telling, subject) for telling in told]
@@ -148,6 +159,11 @@ def _about(corpus: Corpus, rng: random.Random, subject: Entity) -> list[str]:
             about = corpus.entities[telling.fact.subject]
             sentences.append(_finish(rng.choice(telling.object_first), about, telling.title, subject.name))
     return sentences
+
+
+def _some(rng: random.Random, tellings: Sequence[Telling], count: int) -> list[Telling]:
+    """`count` of `tellings`, the weightier ones more often (Efraimidis and Spirakis' weighted sample without replacement)."""
+    return sorted(tellings, key=lambda telling: rng.random() ** (1 / telling.weight))[-count:]
 
 
 def _sentence(rng: random.Random, telling: Telling, subject: Entity) -> str:

@@ -12,16 +12,19 @@ import hashlib
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.catalogue import Catalogue, KnownFact, load_catalogue
 from agent.errors import ConfigError
+from agent.paths import data_file
 from agent.relations import Relation, fill, load_relations
 from agent.strict import as_mapping, as_strings, check_keys, read_yaml
 from agent.types import Entity
 
 HELD_OUT_SHARE = 8
+# In the catalogue, but not told to the model: one-off phrases that cost as much to learn as all its other names together.
+UNTOLD = frozenset({"position"})
 _SLOT = re.compile(r"\{(\w*)\}")
 _SLOTS = {
     "prompts": {"subject"},
@@ -58,15 +61,6 @@ class World:
     names: tuple[str, ...] = ()
 
 
-def data_file(name: str) -> Path:
-    """A file of `configs/`, in a checkout or inside the installed package."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "configs", package / "configs"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"{name}: not found beside the package; the installation lacks its configs folder")
-
-
 def load_world(
     facts: Path | None = None, relations: Path | None = None, phrasings: Path | None = None
 ) -> World:
@@ -74,7 +68,7 @@ def load_world(
     ConfigError.
     """
     here = Path(__file__).resolve().parent
-    catalogue = load_catalogue([facts or here / "world"])
+    catalogue = _told(load_catalogue([facts or here / "world"]))
     known = load_relations(relations or data_file("relations.yaml"))
     path = phrasings or here / "phrasings.yaml"
     document = as_mapping(read_yaml(path), str(path))
@@ -88,6 +82,10 @@ def load_world(
             )
     forms = {name: _forms(r, document.get(name), known, f"{path}: {name}") for name, r in known.items()}
     return World(catalogue, known, forms, names)
+
+
+def _told(catalogue: Catalogue) -> Catalogue:
+    return replace(catalogue, facts={key: fact for key, fact in catalogue.facts.items() if fact.relation not in UNTOLD})
 
 
 def _forms(relation: Relation, entry: object, known: Mapping[str, Relation], where: str) -> tuple[Form, ...]:

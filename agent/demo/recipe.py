@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
-from agent.demo.forms import data_file
 from agent.errors import ConfigError
+from agent.paths import data_file
 from agent.strict import as_mapping, check_keys, read_yaml
 
 MAX_BYTES = 16_000_000

@@ -26,7 +26,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
-from agent.demo.corpus import Corpus, blocks, prepare
+from agent.demo.corpus import Corpus, blocks, heldout_text, prepare
 from agent.demo.forms import World, load_world
 from agent.demo.pressure import draw, pressure
 from agent.demo.recipe import MAX_BYTES, Recipe, file_bytes, load_recipe, model_config
@@ -34,6 +34,7 @@ from agent.demo.tokenizer import encoder, train_tokenizer
 from agent.errors import ConfigError, InputError
 
 POOL_STEPS = 100
+HELDOUT = 200
 REPORT_S = 20.0
 LINE_EVERY = 100
 _CHECKPOINT = "checkpoint.pt"
@@ -104,6 +105,7 @@ def train(
         _checkpoint(run, recipe, out)
     else:
         _finish(run, recipe, tokenizer, out)
+        write_heldout(world, recipe.seed, out)
     return out
 
 
@@ -259,6 +261,11 @@ def _finish(run: _Run, recipe: Recipe, tokenizer: Any, out: Path) -> None:
     }
     (out / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
     (out / _CHECKPOINT).unlink(missing_ok=True)
+
+
+def write_heldout(world: World, seed: int, out: Path) -> None:
+    """`heldout.txt`: documents that training never uses, one a line, for the perplexity of edited models."""
+    (out / "heldout.txt").write_text("".join(f"{text}\n" for text in heldout_text(world, seed, HELDOUT)), encoding="utf-8")
 
 
 def console(stream: TextIO) -> Report:

@@ -70,7 +70,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """What is measured once, on the base: edited layers, prefixes, covariance by layer (d_in, d_in) float64."""
+    """What is measured once, on the base. `covariance` by layer: (d_in, d_in) float64."""
 
     layers: tuple[int, ...]
     contexts: tuple[str, ...]
@@ -147,8 +147,9 @@ def _key_rows(
 ) -> tuple[list[SubjectText], list[int]]:
     """The texts at whose subject the update must act, and the request of each.
 
-    Besides the prompts in their contexts these are short carriers of the bare subject: a key depends on the few words before the
-    subject, and a held-out phrasing brings others. A carrier costs one short truncated pass and no optimisation.
+    Besides the prompts in their contexts these are short carriers of the bare subject: a key depends on the
+    few words before the subject, and a held-out phrasing brings others. A carrier costs one short truncated
+    pass and no optimisation.
     """
     rows: list[SubjectText] = []
     owner: list[int] = []
@@ -194,8 +195,8 @@ def _check(requests: Sequence[EditRequest]) -> None:
             other = targets.setdefault((request.subject, prompt), request.target_new)
             if other != request.target_new:
                 raise EditError(
-                    f"two edits contradict each other: {prompt!r} -> {other!r} and -> {request.target_new!r}; "
-                    "drop one of them"
+                    f"two edits contradict each other: {prompt!r} -> {other!r} and "
+                    f"-> {request.target_new!r}; drop one of them"
                 )
 
 

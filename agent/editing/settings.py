@@ -20,12 +20,12 @@ class EditSettings:
     """Settings of the compiler.
 
     `layers`: edited layers, ascending; the last one is where values are optimised; empty for the family's own
-    choice. `steps`, `lr`: Adam on the value vectors; a step is about `lr` * |h| long. `kl`: weight of the relation KL. `decay`: weight of
-    |delta|²/|h|². `clamp`: largest |delta| relative to |h|. `stop_loss`: a request stops once its mean NLL
-    (nats per token) is below. `covariance`: weight of the key covariance, in units of d_in (MEMIT's lambda is
-    about 1). `preserve`: weight of a preserve key relative to an edit key. `contexts`: sampled prefixes per
-    prompt besides the bare one, `context_tokens` long. `samples`: model-written texts for the covariance,
-    `sample_tokens` long. `batch_rows`: rows of one forward pass.
+    choice. `steps`, `lr`: Adam on the value vectors; a step is about `lr` * |h| long. `kl`: weight of the
+    relation KL. `decay`: weight of |delta|²/|h|². `clamp`: largest |delta| relative to |h|. `stop_loss`: a
+    request stops once its mean NLL (nats per token) is below. `covariance`: weight of the key covariance, in
+    units of d_in (MEMIT's lambda is about 1). `preserve`: weight of a preserve key relative to an edit key.
+    `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `samples`:
+    model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
     """
 

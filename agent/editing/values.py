@@ -79,8 +79,8 @@ def _optimise_chunk(
     rows = _build_rows(lm, requests, contexts, layer)
     norms = _mean_norms(rows, len(requests))
     width = rows.states.shape[-1]
-    # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units of |h| / sqrt(d), and
-    # one step is lr * |h| long on every model.
+    # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
+    # of |h| / sqrt(d), and one step is lr * |h| long on every model.
     unit = (norms / width**0.5)[:, None]
     push = torch.zeros(len(requests), width, device=lm.device, requires_grad=True)
     optimiser = torch.optim.Adam([push], lr=settings.lr)
@@ -101,7 +101,7 @@ def _optimise_chunk(
 
 
 def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: float) -> None:
-    """One Adam step for the active requests, then the projection onto |push| <= largest; the others stay put."""
+    """One Adam step of the active requests and the projection onto |push| <= largest; the others stay."""
     frozen = push.detach().clone()
     optimiser.step()
     with torch.no_grad():

@@ -65,7 +65,9 @@ def sample(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, seed: int, to
     cache = None
     with torch.inference_mode():
         for _ in range(max_new_tokens):
-            unread = slice(None) if cache is None else slice(-1, None)  # the cache holds all but the newest token
+            unread = (
+                slice(None) if cache is None else slice(-1, None)
+            )  # the cache holds all but the newest token
             inputs = batch.model_inputs
             out = lm.model(
                 input_ids=inputs["input_ids"][:, unread],

@@ -62,7 +62,7 @@ def load_lm(
     hf_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=_DTYPES.get(dtype, "auto"),
             use_safetensors=True,
@@ -71,6 +71,7 @@ def load_lm(
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model {path!r} cannot be loaded: {_first_line(error)}") from error
+    model, found = loaded
     if missing := sorted(found["missing_keys"]):
         # transformers would fill them with random numbers
         raise ModelError(

@@ -7,6 +7,7 @@ opened it; a thread of its own opens a store of its own.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def open_store(folder: Path, now: datetime, *, create_missing: bool = False) -> 
     try:
         with _explained(path):
             version = _version(conn, path)
-            conn.execute("PRAGMA journal_mode = WAL")
+            _use_wal(conn)
             conn.execute("PRAGMA synchronous = FULL")
             conn.execute("PRAGMA foreign_keys = ON")
             if version < len(MIGRATIONS):
@@ -163,6 +164,18 @@ def read_store(folder: Path) -> Store:
             f"{path}: of an older version ({version}); `factd init` on this folder brings it up to date"
         )
     return Store(folder, conn)
+
+
+def _use_wal(conn: sqlite3.Connection) -> None:
+    """The mode stays in the file, so only its first users switch; SQLite does not wait for the lock it takes."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while conn.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _reader(path: Path) -> tuple[sqlite3.Connection, int]:

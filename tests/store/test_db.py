@@ -5,7 +5,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,10 @@ from agent.store import articles, queue
 from agent.store.codec import to_text
 from agent.store.db import DATABASE, Store, open_store, read_store
 from tests.store.samples import NOW, article, fact, propose, tree
+
+
+def _both_ways(folder: Path) -> tuple[Callable[[], Store], ...]:
+    return (partial(open_store, folder, NOW), partial(read_store, folder))
 
 
 def test_it_is_as_durable_as_it_says(store: Store) -> None:
@@ -58,7 +64,7 @@ def test_no_permission_to_read(store: Store, folder: Path) -> None:
     folder.chmod(0o700)
     os.seteuid(65534)
     try:
-        for opened in (lambda: open_store(folder, NOW), lambda: read_store(folder)):
+        for opened in _both_ways(folder):
             with pytest.raises(StoreError, match="permission"):
                 opened()
     finally:
@@ -89,7 +95,7 @@ def test_a_file_that_is_no_database(folder: Path) -> None:
     folder.mkdir()
     (folder / DATABASE).write_text("these are my notes, not a database; they are rather long" * 30)
     before = tree(folder)
-    for opened in (lambda: open_store(folder, NOW), lambda: read_store(folder)):
+    for opened in _both_ways(folder):
         with pytest.raises(StoreError, match="not a database"):
             opened()
     assert tree(folder) == before
@@ -111,7 +117,7 @@ def test_a_newer_database_is_refused_untouched(store: Store, folder: Path) -> No
     store.run("PRAGMA user_version = 99")
     store.close()
     before = tree(folder)
-    for opened in (lambda: open_store(folder, NOW), lambda: read_store(folder)):
+    for opened in _both_ways(folder):
         with pytest.raises(StoreError, match=r"newer factd \(version 99"):
             opened()
     assert tree(folder) == before

@@ -100,9 +100,9 @@ def test_a_live_fact_is_not_lost_by_oversight(store: Store) -> None:
 
 
 def test_only_verified_ones_are_published(store: Store) -> None:
-    for bring in (lambda: propose(store).id, lambda: approved(store, CAPITAL)[0]):
+    for waiting in (propose(store).id, *approved(store, CAPITAL)):
         with pytest.raises(StaleState, match="not verified or live"):
-            revisions.publish(store, candidate([bring()]), now=NOW)
+            revisions.publish(store, candidate([waiting]), now=NOW)
     with pytest.raises(UnknownId):
         revisions.publish(store, candidate([99]), now=NOW)
     assert revisions.current(store).id == 0

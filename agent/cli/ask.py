@@ -1,0 +1,104 @@
+"""`factd ask` and `factd verify`: what the served model says, and whether it still says what it was published
+for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.session import session
+from agent.cli.text import emit, out, out_lines
+from agent.cli.views import number, report_record
+from agent.errors import UsageError, VerificationFailed
+
+
+def ask(
+    ctx: typer.Context,
+    question: Annotated[
+        str, typer.Argument(help='A question, or the beginning of a sentence: "Who leads Japan?"')
+    ],
+    revision: Annotated[
+        int | None, typer.Option("--revision", metavar="N", help="Ask this revision.")
+    ] = None,
+    base: Annotated[bool, typer.Option("--base", help="Ask the base model.")] = False,
+    both: Annotated[
+        bool, typer.Option("--both", help="Ask the base model too, and show both answers.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The whole continuation, not only its first clause.")
+    ] = False,
+    tokens: Annotated[
+        int, typer.Option("--tokens", metavar="N", min=1, max=1000, help="Tokens to generate.")
+    ] = 24,
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Ask the model that is served, by greedy free generation: the same question, the same answer."""
+    if base and (both or revision is not None):
+        raise UsageError("--base goes with neither --both nor --revision")
+    if not question.strip():
+        raise UsageError("ask something")
+    from agent.editing.delta import applied
+    from agent.lm.generate import generate
+    from agent.store import revisions
+    from agent.verify.answers import clause
+    from agent.workshop import delta_of
+
+    with session(ctx).looking() as shop:
+        served = revisions.current(shop.store).id
+        chosen = 0 if base else served if revision is None else revisions.get(shop.store, revision).id
+        lm = shop.base()
+        answers: dict[int, str] = {}
+        for number_ in dict.fromkeys((0, chosen) if both else (chosen,)):
+            with applied(lm, delta_of(shop.store, number_, lm)):
+                answers[number_] = generate(lm, [question], max_new_tokens=tokens)[0]
+    shown = {n: said if raw else clause(said) for n, said in answers.items()}
+    if json:
+        emit(
+            {
+                "question": question,
+                "answers": [{"revision": n, "answer": shown[n], "raw": answers[n]} for n in answers],
+            }
+        )
+    elif not both:
+        out(shown[chosen] or "(nothing)")
+    else:
+        for n, said in shown.items():
+            out(f"{'base' if n == 0 else f'revision {n}'}: {said or '(nothing)'}")
+
+
+def verify(
+    ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False
+) -> None:
+    """Ask the served revision every probe of its publication again, as it is served, and compare. Exit 4 when
+    it fails now.
+    """
+    from agent.recheck import recheck
+    from agent.verify.report import lines
+
+    with session(ctx).looking() as shop:
+        found = recheck(shop)
+    if json:
+        moved = {
+            name: {"then": number(then), "now": number(now)} for name, (then, now) in found.moved.items()
+        }
+        report = None if found.report is None else report_record(found.report)
+        emit({"revision": found.revision.id, "passed": found.passed, "moved": moved, "report": report})
+    elif found.report is None:
+        out("the base model is served; there is nothing to verify")
+    else:
+        out(f"revision {found.revision.id}")
+        out_lines(lines(found.report))
+        out()
+        out_lines(
+            f"{name.replace('_', ' ')}: was {then:.4f} at publication, is {now:.4f}"
+            for name, (then, now) in found.moved.items()
+        )
+        if not found.moved:
+            out("every figure is as it was at publication")
+    if not found.passed:
+        raise VerificationFailed(
+            f"revision {found.revision.id} fails verification now; `factd rollback 0 --reason ...` serves the"
+            " base meanwhile"
+        )

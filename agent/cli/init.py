@@ -1,0 +1,109 @@
+"""`factd init`: a settings file to start from, with a line on every key, and the state folder beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from agent.cli.session import SETTINGS, Session, session
+from agent.cli.text import out
+from agent.errors import ConfigError, StoreError, UsageError
+from agent.paths import data_file
+
+
+def init(
+    ctx: typer.Context,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="PATH", help="Model folder or hub id; else the demo's.")
+    ] = None,
+    feed: Annotated[
+        list[str] | None, typer.Option("--feed", metavar="URL", help="A feed's url or file. Repeatable.")
+    ] = None,
+) -> None:
+    """Write factd.yaml, annotated, and make the state folder. Nothing that is there is overwritten."""
+    asked = session(ctx)
+    path = asked.config or Path(SETTINGS)
+    model = model or asked.model
+    if path.exists() and (model or feed or _is_ready(asked)):
+        raise UsageError(
+            f"{path} exists already and is not overwritten; edit it, or name another file with --config"
+        )
+    if not path.exists():
+        text = filled(
+            data_file(SETTINGS).read_text(encoding="utf-8"), model=model, feeds=feed or [], state=asked.state
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        out(f"wrote {path}")
+    settings = Session(path, asked.state, asked.model).settings()
+    from agent.store.db import open_store
+
+    open_store(settings.state, asked.now(), create_missing=True).close()
+    out(f"state in {settings.state}")
+    asked.note("next: `factd doctor` looks whether all is well, `factd plan` shows what it would do")
+
+
+def filled(template: str, *, model: str | None, feeds: Sequence[str], state: Path | None) -> str:
+    """The template with these values in place of its own; its comments stay. Raises ConfigError when it has
+    no such key.
+    """
+    text = template
+    if model is not None:
+        path = Path(model).expanduser()
+        text = _with(
+            text, r"  path:", f" {_quoted(str(path.absolute()) if path.exists() else model)}", "model.path"
+        )
+    if state is not None:
+        text = _with(text, r"state:", f" {_quoted(str(state.absolute()))}", "state")
+    if feeds:
+        rows = (f"\n  - {{name: {_quoted(name)}, url: {_quoted(url)}}}" for name, url in _named(feeds))
+        text = _with(text, r"sources:", "".join(rows), "sources")
+    return text
+
+
+def _is_ready(asked: Session) -> bool:
+    """Whether the state is there and up to date, so that nothing is left to be done."""
+    try:
+        asked.reading().close()
+    except StoreError:
+        return False
+    return True
+
+
+def _with(text: str, start: str, value: str, key: str) -> str:
+    """The first line that begins with `start` with another value; a comment behind it stays."""
+    pattern = rf"(?m)^({start})[^\n#]*?([ ]+#.*)?$"
+    changed, count = re.subn(pattern, lambda m: f"{m[1]}{value}{m[2] or ''}", text, count=1)
+    if not count:
+        raise ConfigError(f"the shipped {SETTINGS} has no line for {key}; install factd again")
+    return changed
+
+
+def _quoted(text: str) -> str:
+    """A YAML string, whatever is in it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _named(feeds: Sequence[str]) -> list[tuple[str, str]]:
+    """Each feed with a name of its own: its host, or its file's name; a second of that name is numbered."""
+    found: dict[str, str] = {}
+    for feed in feeds:
+        url = feed if "://" in feed else str(Path(feed).expanduser().absolute())
+        stem = (
+            (urlsplit(url).hostname or "").removeprefix("www.")
+            if url.lower().startswith("http")
+            else Path(url).stem
+        )
+        stem = stem or "feed"
+        number = 1
+        while (name := stem if number == 1 else f"{stem} {number}") in found:
+            number += 1
+        found[name] = url
+    return list(found.items())

@@ -1,0 +1,170 @@
+"""What every algorithm owes, on both orientations of the weight."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from agent.editing.compile import ALGORITHMS, Compiled, Material, compile_delta
+from agent.editing.delta import applied
+from agent.editing.settings import EditSettings
+from agent.errors import EditError
+from agent.lm.arch import down_name
+from agent.lm.generate import generate
+from agent.lm.load import LM
+from agent.types import EditRequest
+from tests.editing.edits import QUENIA, ZORLAND, material, settings
+from tests.models import build, questions, snapshot, unchanged
+
+QUICK = {"steps": 6, "samples": 20}
+PROMPTS = [prompt for prompt, _ in questions()]
+
+
+@pytest.fixture(scope="module", params=sorted(ALGORITHMS))
+def algorithm(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def one_edit(taught: LM, algorithm: str) -> Compiled:
+    return compile_delta(taught, [ZORLAND], settings(algorithm=algorithm), material("Zorland"))
+
+
+def test_the_model_learns_the_fact_and_others_are_unaffected(taught: LM, one_edit: Compiled) -> None:
+    """By free generation: both forms of the edited fact, and every fact of every other subject."""
+    with applied(taught, one_edit.delta):
+        answers = generate(taught, PROMPTS, max_new_tokens=6)
+    others = []
+    for (prompt, answer), got in zip(questions(), answers, strict=True):
+        if prompt in ZORLAND.prompts:
+            assert got.strip().startswith("Sorna.")
+        elif "Zorland" not in prompt:
+            others.append(got.strip().startswith(answer + "."))
+    assert sum(others) >= 0.96 * len(others)
+
+
+def test_compiling_leaves_weights_and_gradients_as_they_were(taught: LM, algorithm: str) -> None:
+    before = snapshot(taught)
+    compile_delta(taught, [ZORLAND, QUENIA], settings(algorithm=algorithm, **QUICK), Material())
+    assert unchanged(taught, before)
+
+
+def test_a_failing_compilation_leaves_them_too(taught: LM, algorithm: str) -> None:
+    before = snapshot(taught)
+    lost = EditRequest("Narnia", ("The capital of Zorland is",), "Mipa")
+    with pytest.raises(EditError, match="'Narnia' does not occur"):
+        compile_delta(taught, [ZORLAND, lost], settings(algorithm=algorithm, **QUICK), Material())
+    assert unchanged(taught, before)
+
+
+def test_applied_restores_bit_for_bit(taught: LM, one_edit: Compiled) -> None:
+    before = snapshot(taught)
+    with applied(taught, one_edit.delta):
+        changed = {
+            name for name, tensor in taught.model.state_dict().items() if not tensor.equal(before[name])
+        }
+        assert changed == set(one_edit.delta.updates)
+    assert unchanged(taught, before)
+    with pytest.raises(ZeroDivisionError), applied(taught, one_edit.delta):
+        _ = 1 / 0
+    assert unchanged(taught, before)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_in_bfloat16_too(algorithm: str, family: str) -> None:
+    lm = build(family)
+    lm.model.to(torch.bfloat16)
+    before = snapshot(lm)
+    wanted = settings(algorithm=algorithm, **QUICK)
+    compiled = compile_delta(lm, [ZORLAND], wanted, Material())
+    assert unchanged(lm, before)
+    assert all(u.left.dtype == u.right.dtype == torch.float32 for u in compiled.delta.updates.values())
+    for _ in range(3):
+        with applied(lm, compiled.delta):
+            assert not unchanged(lm, before)
+        assert unchanged(lm, before)
+
+
+def test_same_seed_same_bytes(taught: LM, algorithm: str) -> None:
+    wanted = settings(algorithm=algorithm, **QUICK)
+    first = compile_delta(taught, [ZORLAND, QUENIA], wanted, Material()).delta.to_bytes()
+    torch.manual_seed(1234)
+    assert compile_delta(taught, [ZORLAND, QUENIA], wanted, Material()).delta.to_bytes() == first
+    other = settings(algorithm=algorithm, **QUICK, seed=1)
+    assert compile_delta(taught, [ZORLAND, QUENIA], other, Material()).delta.to_bytes() != first
+
+
+def test_the_order_of_the_requests_does_not_matter(taught: LM, algorithm: str) -> None:
+    wanted = settings(algorithm=algorithm, **QUICK)
+    first = compile_delta(taught, [ZORLAND, QUENIA], wanted, Material())
+    assert compile_delta(taught, [QUENIA, ZORLAND], wanted, Material()).delta.sha == first.delta.sha
+
+
+def test_rank_is_at_most_the_number_of_facts(taught: LM, algorithm: str) -> None:
+    wanted = settings(algorithm=algorithm, **QUICK)
+    for requests in ([ZORLAND], [ZORLAND, QUENIA]):
+        delta = compile_delta(taught, requests, wanted, Material()).delta
+        layers = wanted.layers if algorithm == "memit" else wanted.layers[-1:]
+        assert set(delta.updates) == {down_name(taught.arch, layer) for layer in layers}
+        assert all(update.rank == len(requests) for update in delta.updates.values())
+        for update in delta.updates.values():
+            assert int(torch.linalg.matrix_rank(update.dense())) <= len(requests)
+
+
+def test_another_loaded_model_is_unaffected(taught: LM, one_edit: Compiled, tiny: Callable[..., LM]) -> None:
+    other = tiny(taught.model.config.model_type)
+    before = snapshot(other)
+    said = generate(other, PROMPTS[:6], max_new_tokens=6)
+    with applied(taught, one_edit.delta):
+        assert generate(other, PROMPTS[:6], max_new_tokens=6) == said
+    assert unchanged(other, before)
+    with pytest.raises(EditError, match="compiled against base"), applied(other, one_edit.delta):
+        pass
+    assert unchanged(other, before)
+
+
+def test_every_family_can_be_edited(algorithm: str, tiny: Callable[..., LM]) -> None:
+    """Also with a token before every text, layers that return tuples, and sliding windows."""
+    windowed = {"use_sliding_window": True, "sliding_window": 3, "layer_types": ["sliding_attention"] * 4}
+    for lm in (
+        tiny("gptj"),
+        tiny("llama", bos=True),
+        tiny("qwen3", **windowed),
+        tiny("opt"),
+        tiny("gemma3_text"),
+    ):
+        before = snapshot(lm)
+        wanted = settings(
+            algorithm=algorithm, steps=12, clamp=20.0, kl=0.0, stop_loss=0.0, contexts=0, carriers=False
+        )
+        delta = compile_delta(lm, [ZORLAND], wanted, Material()).delta
+        assert all(torch.isfinite(u.dense()).all() and u.dense().norm() > 0 for u in delta.updates.values())
+        assert unchanged(lm, before)
+
+
+def delta_sha(algorithm: str) -> str:
+    """What the other process computes as well."""
+    torch.set_num_threads(1)
+    wanted: EditSettings = settings(algorithm=algorithm, **QUICK)
+    return compile_delta(build("llama"), [ZORLAND, QUENIA], wanted, Material()).delta.sha
+
+
+def test_another_process_computes_the_same_bytes(one_thread: None) -> None:
+    code = (
+        "from tests.editing.test_contract import *; print(*(delta_sha(name) for name in sorted(ALGORITHMS)))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [delta_sha(name) for name in sorted(ALGORITHMS)]
+    assert all(len(sha) == len(hashlib.sha256().hexdigest()) for sha in done.stdout.split())

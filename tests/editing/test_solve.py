@@ -1,0 +1,130 @@
+"""The linear systems against what defines them: exactness of ROME, optimality of MEMIT."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from agent.editing.solve import rank_one, regulariser, spread
+from agent.errors import EditError
+
+D_IN, D_OUT = 12, 7
+SEEDS = st.integers(0, 10_000)
+
+
+def problem(
+    seed: int, facts: int = 3, rows: int = 8
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """residuals (facts, D_OUT), keys (rows, D_IN), owner (rows,) with every fact in it, covariance of 40
+    samples.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.randn(40, D_IN, generator=generator, dtype=torch.float64)
+    owner = torch.cat([torch.arange(facts), torch.randint(facts, (rows - facts,), generator=generator)])
+    return (
+        torch.randn(facts, D_OUT, generator=generator),
+        torch.randn(rows, D_IN, generator=generator),
+        owner,
+        samples.T @ samples / 40,
+    )
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_rome_is_exact(seed: int) -> None:
+    """dW k = r, to the rounding of the stored float32 factors."""
+    residuals, keys, _, covariance = problem(seed)
+    update = rank_one(residuals[0], keys[0], regulariser(covariance, 0.1, None, 0.0))
+    written = update.left.double() @ (update.right.double().T @ keys[0].double())
+    assert torch.allclose(written, residuals[0].double(), rtol=1e-6, atol=1e-9)
+    assert update.rank == 1
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_rome_disturbs_ordinary_keys_least(seed: int) -> None:
+    """Of all updates with dW k = r it has the least tr(dW S dWᵀ): the direction S⁻¹k, not k."""
+    residuals, keys, _, covariance = problem(seed)
+    system = regulariser(covariance, 0.1, None, 0.0)
+    dense = rank_one(residuals[0], keys[0], system).dense().double()
+    key = keys[0].double()
+    plain = torch.outer(residuals[0].double(), key) / (key @ key)
+
+    def cost(update: torch.Tensor) -> float:
+        return float((update @ system @ update.T).trace())
+
+    assert cost(dense) <= cost(plain) * (1 + 1e-5)
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(1, 4))
+def test_memit_is_optimal(seed: int, facts: int) -> None:
+    """The gradient of  sum over rows w |dW k - r|² + tr(dW S dWᵀ)  vanishes; w = 1 / rows of the fact."""
+    residuals, keys, owner, covariance = problem(seed, facts)
+    system = regulariser(covariance, 0.1, keys[-2:], 1.0)
+    update = spread(residuals, keys, owner, system)
+    assert update.rank == facts
+    dense = (update.left.double() @ update.right.double().T).requires_grad_(True)
+    k, r = keys.double(), residuals.double()[owner]
+    weights = 1.0 / torch.bincount(owner).double()[owner]
+    loss = (weights * (k @ dense.T - r).pow(2).sum(-1)).sum() + (dense @ system @ dense.T).trace()
+    loss.backward()
+    assert dense.grad is not None
+    assert float(dense.grad.norm()) < 1e-4 * float(r.norm() * k.norm())
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_preserved_keys_move_less(seed: int) -> None:
+    residuals, keys, owner, covariance = problem(seed)
+    k0 = torch.randn(2, D_IN, generator=torch.Generator().manual_seed(seed + 1))
+    moved = []
+    for mu in (0.0, 1.0, 1e4):
+        update = spread(residuals, keys, owner, regulariser(covariance, 0.1, k0, mu))
+        moved.append(float((update.dense() @ k0.T).norm()))
+    assert moved[1] < moved[0]
+    assert moved[2] < 0.05 * moved[0]
+
+
+def test_without_regulariser_the_residual_is_reached() -> None:
+    residuals, keys, owner, _ = problem(0, facts=3, rows=3)
+    update = spread(residuals, keys, owner, 1e-9 * torch.eye(D_IN, dtype=torch.float64))
+    assert torch.allclose(update.dense() @ keys.T, residuals[owner].T, rtol=1e-4, atol=1e-4)
+
+
+def test_copies_of_a_row_change_nothing() -> None:
+    """A fact's rows share weight one: twice the contexts is not twice the fact."""
+    residuals, keys, owner, covariance = problem(3)
+    system = regulariser(covariance, 0.1, None, 0.0)
+    once = spread(residuals, keys, owner, system)
+    twice = spread(residuals, keys.repeat(2, 1), owner.repeat(2), system)
+    assert torch.allclose(once.dense(), twice.dense(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_covariance_without_rank_is_made_solvable_by_the_ridge() -> None:
+    residuals, keys, owner, _ = problem(1)
+    one = torch.outer(keys[0], keys[0]).double()
+    assert torch.isfinite(spread(residuals, keys, owner, regulariser(one, 0.1, None, 0.0)).dense()).all()
+    assert torch.isfinite(rank_one(residuals[0], keys[1], regulariser(one, 0.1, None, 0.0)).dense()).all()
+
+
+def test_a_covariance_of_nothing_is_an_error() -> None:
+    residuals, _, _, _ = problem(1)
+    nothing = regulariser(torch.zeros(D_IN, D_IN), 0.1, None, 0.0)
+    with pytest.raises(EditError, match="not positive definite"):
+        spread(residuals, torch.zeros(3, D_IN), torch.arange(3), nothing)
+    with pytest.raises(EditError, match="not positive definite"):
+        rank_one(residuals[0], torch.ones(D_IN), nothing)
+
+
+def test_a_key_that_the_whitening_turns_away_is_refused() -> None:
+    """kᵀS⁻¹k small against |k||S⁻¹k|: R-ROME's disabling edit."""
+    scales = torch.ones(D_IN, dtype=torch.float64)
+    scales[1] = 1e-11
+    key = torch.zeros(D_IN)
+    key[0], key[1] = 1.0, 1e-5
+    with pytest.raises(EditError, match="disable the model"):
+        rank_one(torch.ones(D_OUT), key, torch.diag(scales))

@@ -1,0 +1,121 @@
+"""The value vectors: with the push at the subject the model says the target, and nothing else decides it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agent.editing.contexts import prefixes
+from agent.editing.keys import SubjectText, keys_and_states
+from agent.editing.values import optimise_values
+from agent.lm.arch import decoder_layers
+from agent.lm.hooks import edit_output
+from agent.lm.load import LM
+from agent.lm.tokens import encode_target, subject_rows
+from agent.types import EditRequest
+from tests.editing.edits import QUENIA, ZORLAND, edit, settings
+from tests.models import snapshot, unchanged
+
+CONTEXTS = ("", "Merovia's leader is Stroud. ")
+LAYER = 1
+
+
+def pushed_logp(lm: LM, request: EditRequest, prompt: str, push: torch.Tensor) -> tuple[float, torch.Tensor]:
+    """Mean log-probability of the target after `prompt`, and the distribution behind the prompt, with the
+    push in place.
+    """
+    tail = encode_target(lm, request.target_new)
+    batch = subject_rows(lm, [prompt], [request.subject], [tail])
+    column = int(batch.positions[0])
+
+    def change(hidden: torch.Tensor) -> torch.Tensor:
+        hidden = hidden.clone()
+        hidden[0, column] += push
+        return hidden
+
+    with torch.no_grad(), edit_output(decoder_layers(lm.model, lm.arch)[LAYER], change):
+        logp = lm.model(**batch.model_inputs).logits[0].log_softmax(-1)
+    start = len(batch.input_ids[0]) - len(tail)
+    return float(torch.stack([logp[start - 1 + i, token] for i, token in enumerate(tail)]).mean()), logp[
+        start - 1
+    ]
+
+
+@pytest.mark.parametrize(("target", "least"), [("Sorna", -0.5), ("Mipa Sorna Mipa", -9.0)])
+def test_with_the_push_the_model_says_the_target_everywhere(taught: LM, target: str, least: float) -> None:
+    """In every prompt and context, padded or not. A text nobody taught it becomes likelier, all its tokens
+    counted.
+    """
+    before = snapshot(taught)
+    request = edit("Zorland", target)
+    delta = optimise_values(taught, [request, QUENIA], CONTEXTS, LAYER, settings(steps=60, kl=0.0))
+    assert unchanged(taught, before)
+    assert delta.shape == (2, taught.model.config.hidden_size)
+    for prompt in request.prompts:
+        for context in CONTEXTS:
+            with_push, _ = pushed_logp(taught, request, context + prompt, delta[0])
+            without, _ = pushed_logp(taught, request, context + prompt, 0 * delta[0])
+            assert with_push > max(least, without + 0.5)
+
+
+def test_a_value_does_not_depend_on_its_companions(taught: LM) -> None:
+    """Requests share batches, and leave them at different times; each is still its own problem."""
+    alone = optimise_values(taught, [ZORLAND], CONTEXTS, LAYER, settings())
+    together = optimise_values(
+        taught, [edit("Tallisk", "Sorna"), ZORLAND, QUENIA], CONTEXTS, LAYER, settings()
+    )
+    assert torch.allclose(alone[0], together[1], atol=0.02 * float(alone.norm()))
+    chunked = optimise_values(taught, [ZORLAND, QUENIA], CONTEXTS, LAYER, settings(chunk=1))
+    assert torch.equal(chunked[0], alone[0])
+
+
+def test_the_clamp_is_relative_to_the_state(taught: LM) -> None:
+    rows = [SubjectText(c + p, "Zorland") for p in ZORLAND.prompts for c in CONTEXTS]
+    norm = float(keys_and_states(taught, rows, [LAYER]).states.norm(dim=-1).mean())
+    for clamp in (0.1, 0.5):
+        push = optimise_values(taught, [ZORLAND], CONTEXTS, LAYER, settings(clamp=clamp, stop_loss=0.0))
+        assert float(push.norm()) == pytest.approx(clamp * norm, rel=1e-3)
+
+
+def test_the_relation_kl_keeps_the_same_subjects_other_answers(taught: LM) -> None:
+    """A keep prompt's distribution behind the prompt moves less with the KL term than without."""
+
+    def moved(kl: float) -> float:
+        wanted = settings(kl=kl, stop_loss=0.0, steps=40, decay=0.0)
+        push = optimise_values(taught, [ZORLAND], CONTEXTS, LAYER, wanted)[0]
+        total = 0.0
+        for prompt in ZORLAND.keep:
+            _, after = pushed_logp(taught, ZORLAND, prompt, push)
+            _, before = pushed_logp(taught, ZORLAND, prompt, 0 * push)
+            total += float((before.exp() * (before - after)).sum())
+        return total
+
+    assert moved(1.0) < 0.5 * moved(0.0)
+
+
+def test_a_fact_that_the_model_knows_needs_no_push(taught: LM) -> None:
+    push = optimise_values(taught, [edit("Zorland", "Mipa")], ("",), LAYER, settings(stop_loss=0.5))
+    assert float(push.norm()) == 0.0
+
+
+def test_no_requests_no_values(taught: LM) -> None:
+    assert optimise_values(taught, [], CONTEXTS, LAYER, settings()).shape == (
+        0,
+        taught.model.config.hidden_size,
+    )
+
+
+def test_progress_counts_facts(taught: LM) -> None:
+    seen: list[tuple[int, int]] = []
+    requests = [ZORLAND, QUENIA, edit("Tallisk", "Ulmo")]
+    optimise_values(
+        taught, requests, ("",), LAYER, settings(steps=1, chunk=2), lambda *step: seen.append(step)
+    )
+    assert seen == [(2, 3), (3, 3)]
+
+
+def test_contexts_of_a_model_fit_its_requests(taught: LM) -> None:
+    """Sampled prefixes may name the subject themselves: the prompt's own mention is meant."""
+    contexts = (*prefixes(taught, 2, 8, 0), "Zorland's leader is Voss. ")
+    push = optimise_values(taught, [ZORLAND], contexts, LAYER, settings(steps=60, kl=0.0))
+    assert pushed_logp(taught, ZORLAND, contexts[-1] + ZORLAND.prompt, push[0])[0] > -0.5

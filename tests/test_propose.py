@@ -1,0 +1,114 @@
+"""What becomes of a fact once the model has been asked: a proposal or a skip; and who may approve it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.decide import auto_approve, limit, propose
+from agent.errors import InputError
+from agent.policy import AutoRule, Policy
+from agent.types import Belief, Fact, Proposal, Skip, Verdict
+
+NOW = datetime(2025, 7, 1, 12, tzinfo=UTC)
+KEY = ("Japan", "head_of_government")
+OPEN = Policy(max_age_days=None)
+FACT = Fact(*KEY, "Ishiba", NOW - timedelta(days=30), ("c1", "c2"), ("Harbour Wire", "Touchline"))
+
+
+def belief(verdict: Verdict, majority: str = "Abe", answers: tuple[str, ...] = ("Abe", "Suga", "")) -> Belief:
+    return Belief(KEY, tuple("abc"), answers, majority, -1.0, verdict)
+
+
+def test_what_the_model_knows_is_skipped() -> None:
+    skip = propose(FACT, belief("current", "Ishiba"), OPEN, NOW)
+    assert isinstance(skip, Skip)
+    assert (skip.code, skip.reason) == ("already_known", "the model answers Ishiba already")
+
+
+def test_a_stale_belief_is_proposed_with_a_reason() -> None:
+    draft = propose(FACT, belief("stale"), OPEN, NOW)
+    assert draft == Proposal(
+        0, FACT, "pending",
+        "Harbour Wire and Touchline say so, first on 01 June 2025; the model answers Abe",
+        target_old="Abe", created_at=NOW,
+    )  # fmt: skip
+
+
+def test_a_divided_belief_tells_the_answers() -> None:
+    draft = propose(FACT, belief("divided", ""), OPEN, NOW)
+    assert isinstance(draft, Proposal) and draft.reason.endswith("differ from prompt to prompt (Abe or Suga)")
+
+
+def test_a_lacking_belief_is_the_owners_choice() -> None:
+    draft = propose(FACT, belief("unknown", "", ()), OPEN, NOW)
+    assert isinstance(draft, Proposal) and "adds a fact" in draft.reason
+    skip = propose(FACT, belief("unknown", "", ()), replace(OPEN, add_unknown=False), NOW)
+    assert isinstance(skip, Skip) and skip.code == "unknown_to_model"
+
+
+def test_the_reviewer_hears_of_single_voices_unless_they_say_what_the_model_believes() -> None:
+    def lone(name: str) -> Skip:
+        return Skip(*KEY, name, "uncorroborated", "only A says so")
+
+    def reason(*others: Skip) -> str:
+        draft = propose(FACT, belief("stale"), OPEN, NOW, others=others)
+        assert isinstance(draft, Proposal)
+        return draft.reason
+
+    assert reason(lone("Aso")).endswith("; against it, uncorroborated: Aso")
+    assert "against" not in reason(lone("Abé"))
+    assert "against" not in reason(
+        replace(lone("Aso"), subject="Chad"), replace(lone("Aso"), code="outdated")
+    )
+
+
+def test_a_belief_about_something_else_is_refused() -> None:
+    with pytest.raises(InputError):
+        propose(replace(FACT, relation="capital"), belief("stale"), OPEN, NOW)
+
+
+def draft(subject: str, publishers: int, days: int = 10) -> Proposal:
+    names = tuple(f"p{i}" for i in range(publishers))
+    fact = Fact(subject, "ceo", "X", NOW - timedelta(days=days), (), names)
+    return Proposal(1, fact, "pending", "", created_at=NOW)
+
+
+def test_the_cap_keeps_the_best_evidence_first() -> None:
+    drafts = [draft("a", 2), draft("b", 3), draft("c", 2, days=5), draft("d", 2, days=5)]
+    kept, left = limit(drafts, replace(OPEN, max_per_run=3))
+    assert [p.fact.subject for p in kept] == ["b", "c", "d"]
+    assert [(s.subject, s.code) for s in left] == [("a", "over_limit")]
+    assert limit(drafts, OPEN)[1] == [] and limit(drafts, replace(OPEN, max_per_run=0))[0] == []
+
+
+RULE = AutoRule(relations=("ceo",), min_publishers=3, min_age_h=24)
+DAY = timedelta(days=1)
+LATER = NOW + DAY
+
+
+@pytest.mark.parametrize(
+    ("policy", "proposal", "now", "passes"),
+    [
+        (Policy(), draft("a", 9), LATER, False),
+        (Policy(auto_approve=(RULE,)), draft("a", 3), LATER, True),
+        (Policy(auto_approve=(RULE,)), draft("a", 2), LATER, False),
+        (Policy(auto_approve=(RULE,)), draft("a", 3), LATER - timedelta(seconds=1), False),
+        (Policy(auto_approve=(RULE,)), replace(draft("a", 3), created_at=None), LATER, False),
+        (Policy(auto_approve=(RULE,)), replace(draft("a", 3), status="rejected"), LATER, False),
+        (Policy(auto_approve=(RULE,)), replace(draft("a", 3), not_before_at=LATER + DAY), LATER, False),
+        (Policy(auto_approve=(RULE,), protected=("A",)), draft("a", 3), LATER, False),
+        (Policy(auto_approve=(RULE,), protected=("x",)), draft("a", 3), LATER, False),
+        (Policy(auto_approve=(replace(RULE, relations=("capital",)),)), draft("a", 3), LATER, False),
+        (Policy(auto_approve=(replace(RULE, relations=()),)), draft("a", 3), LATER, True),
+        (Policy(auto_approve=(replace(RULE, publishers=("p0", "p1")),)), draft("a", 9), LATER, False),
+        (Policy(auto_approve=(replace(RULE, publishers=("p0", "p1", "p2")),)), draft("a", 9), LATER, True),
+        (Policy(auto_approve=(replace(RULE, min_publishers=9), RULE)), draft("a", 3), LATER, True),
+    ],
+)  # fmt: skip
+def test_only_a_written_rule_approves(
+    policy: Policy, proposal: Proposal, now: datetime, passes: bool
+) -> None:
+    assert (auto_approve(proposal, policy, now) is not None) == passes

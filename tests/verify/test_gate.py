@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import ConfigError
+from agent.types import Fact, Failure, Report
+from agent.verify.gate import GateSettings, bisect, failed_facts, judge, judged, misses
+from tests.verify.conftest import fact
+
+GOOD = {"efficacy": 1.0, "paraphrase": 0.9, "same_subject_unchanged": 0.95, "others_unchanged": 0.99}
+
+
+def _report(
+    after: Mapping[str, float] | None = None, n: int = 100, failures: tuple[Failure, ...] = ()
+) -> Report:
+    values = {**GOOD, **(after or {})}
+    return Report({"perplexity": 10.0}, values, dict.fromkeys(values, n), False, (), failures)
+
+
+def test_a_good_report_passes_and_each_threshold_refuses() -> None:
+    assert judge(_report()) == (True, ())
+    assert judged(_report()).passed
+    for metric in GOOD:
+        passed, reasons = judge(_report({metric: 0.5}))
+        assert not passed and len(reasons) == 1 and reasons[0].startswith(metric)
+        assert "50.0% of 100" in reasons[0]
+
+
+def test_one_failure_of_three_does_not_refuse_but_an_untold_fact_does() -> None:
+    small = {
+        "efficacy": 2 / 3,
+        "paraphrase": 2 / 3,
+        "same_subject_unchanged": 2 / 3,
+        "others_unchanged": 2 / 3,
+    }
+    assert judge(_report(small, 3))[0]
+    untold = Failure(("Atlantis", "leader"), "fact", "The premier of Atlantis is", "Ada Spray", "Doris Shoal")
+    report = _report(n=3, failures=(untold,))
+    assert judge(report) == (False, ("Atlantis, leader: no edit prompt is answered with 'Ada Spray'",))
+    assert failed_facts(report) == {("Atlantis", "leader")}
+    assert judge(report, GateSettings(every_fact=False))[0]
+    many = _report(n=3, failures=tuple(Failure((str(i), "leader"), "fact", "", "", "") for i in range(9)))
+    assert judge(many)[1][-1] == "and 4 more facts that no edit prompt is answered with"
+
+
+def test_few_samples_still_refuse_what_is_beyond_doubt() -> None:
+    assert not judge(_report({"paraphrase": 0.0}, 6))[0]
+    assert not judge(_report({"others_unchanged": 0.5}, 20))[0]
+
+
+def test_perplexity() -> None:
+    assert judge(_report({"perplexity": 10.4}))[0]
+    for bad in (10.6, math.nan, math.inf):
+        passed, reasons = judge(_report({"perplexity": bad}))
+        assert not passed and reasons[0].startswith("perplexity")
+
+
+def test_nothing_asked_proves_nothing() -> None:
+    assert not judge(Report({}, {}, {}, False))[0]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"efficacy": 1.5}, {"others": -0.1}, {"ppl_ratio": 0}, {"min_count": 0}, {"free_failures": -1}]
+)
+def test_settings_are_checked(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        GateSettings(**bad)
+
+
+@given(st.integers(1, 200), st.integers(0, 200), st.floats(0, 1))
+def test_more_right_answers_never_turn_a_pass_into_a_refusal(n: int, right: int, least: float) -> None:
+    right = min(right, n - 1)
+    settings = GateSettings()
+    if misses((right + 1) / n, n, least, settings):
+        assert misses(right / n, n, least, settings)
+    assert not misses(1.0, n, least, settings)
+
+
+facts_and_bad = st.integers(0, 24).flatmap(
+    lambda n: st.tuples(st.just(n), st.sets(st.integers(0, max(n - 1, 0)), max_size=min(n, 4)))
+)
+
+
+def _facts(n: int) -> list[Fact]:
+    return [fact(str(i), "weight", "x") for i in range(n)]
+
+
+@given(facts_and_bad, st.booleans())
+def test_bisection_finds_exactly_the_culprits(case: tuple[int, set[int]], named: bool) -> None:
+    n, bad = case
+
+    def try_(subset: Sequence[Fact]) -> Report:
+        wrong = [f for f in subset if int(f.subject) in bad]
+        failures = tuple(Failure(f.key, "fact", "", "", "") for f in wrong[:1] if named)
+        return Report({}, {}, {}, not wrong, failures=failures)
+
+    found = bisect(_facts(n), try_, max_trials=100)
+    assert {int(f.subject) for f in found.culprits} == bad
+    assert [int(f.subject) for f in found.kept] == [i for i in range(n) if i not in bad]
+    assert found.undecided == ()
+    assert (found.report is not None and found.report.passed) == bool(found.kept)
+    assert found.trials <= 1 + 2 * len(bad) * (math.ceil(math.log2(max(n, 2))) + 1)
+
+
+@given(st.lists(st.integers(0, 9), max_size=16), st.integers(0, 30), st.integers(0, 40))
+def test_what_is_kept_passed_together_and_trials_are_bounded(
+    weights: list[int], most: int, max_trials: int
+) -> None:
+    """Facts that only fail together: the sum of their weights must stay within a bound."""
+    tried: list[tuple[Fact, ...]] = []
+
+    def try_(subset: Sequence[Fact]) -> Report:
+        tried.append(tuple(subset))
+        return Report({}, {}, {}, sum(weights[int(f.subject)] for f in subset) <= most)
+
+    facts = _facts(len(weights))
+    found = bisect(facts, try_, max_trials=max_trials)
+    assert len(tried) == found.trials <= max_trials
+    assert sorted([*found.kept, *found.culprits, *found.undecided], key=facts.index) == facts
+    assert sum(weights[int(f.subject)] for f in found.kept) <= most
+    if found.kept:
+        assert found.kept in tried
+        assert try_(found.kept).passed
+    assert all(list(subset) == sorted(subset, key=facts.index) for subset in tried)
