@@ -13,6 +13,7 @@ from agent.policy import Policy
 from agent.types import Fact, Skip
 from agent.voices import Evidence, corroborated_at, first_corroborated_at, standing, voices
 
+_OUTNUMBERS = 4
 _LISTED = {
     "future": "is announced or elected but not yet in place",
     "hedged": "is only said to be possible, or is denied",
@@ -149,9 +150,12 @@ def _contests(key: Key, other: _Best, best: _Best) -> bool:
     """Whether somebody still stood by `other` after enough voices had named `best`, and `other` was
     corroborated not long before `best` last was.
 
-    Where the last word for the old comes before enough have named the new, one has followed the other.
+    Where the last word for the old comes before enough have named the new, one has followed the other. And a
+    few misread articles must not stand against what all the papers print.
     """
     if best.at - other.at > timedelta(days=key.policy.contest_days):
+        return False
+    if len(voices(best.candidate.standing)) >= _OUTNUMBERS * len(voices(other.candidate.standing)):
         return False
     return other.at == best.at or max(item.at for item in other.candidate.standing) >= best.begun_at
 

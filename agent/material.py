@@ -14,7 +14,7 @@ from agent.editing.keys import SubjectText
 from agent.relations import Relation
 from agent.types import EditRequest, Fact
 
-_KEEP = 6
+_KEEP = 10
 
 
 def edit_request(
@@ -24,14 +24,15 @@ def edit_request(
     relation = relations[fact.relation]
     entity = catalogue.entity(fact.subject)
     others = [f for f in catalogue.facts_of(fact.subject) if f.relation != fact.relation and f.relation in relations]
-    # One prompt a relation, by turns relation-first and subject-first: each costs a row in every optimisation step.
-    keep = [_by_turns(relations[known.relation].prompts("edit", entity), i) for i, known in enumerate(others)]
+    # First one prompt of every relation, by turns relation-first and subject-first, then the rest: each costs a row in every step.
+    sets = [relations[known.relation].prompts("edit", entity) for known in others]
+    keep = [_by_turns(prompts, i + turn) for turn in range(2) for i, prompts in enumerate(sets)]
     return EditRequest(
         subject=fact.subject,
         prompts=relation.prompts("edit", entity),
         target_new=fact.object,
         target_old=target_old,
-        keep=tuple(keep[:_KEEP]) or (f"{fact.subject} is a",),
+        keep=tuple(dict.fromkeys(keep))[:_KEEP] or (f"{fact.subject} is a",),
     )
 
 

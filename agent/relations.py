@@ -64,15 +64,11 @@ class Relation:
     def prompts(self, which: PromptSet, entity: Entity) -> tuple[str, ...]:
         """The templates of one set filled for `entity`; each contains `entity.name` literally.
 
-        Two templates can read the same once the title is in (Samoa's title is "head of state"): what would then
-        verify with a text that edits is left out.
+        Two templates can read the same once the title is in (Samoa's title is "head of state"): who verifies leaves out
+        the texts that edit.
         """
         templates: tuple[str, ...] = getattr(self, which)
-        texts = tuple(fill(t, entity, title=self.title_for(entity.name)) for t in templates)
-        if which == "edit":
-            return texts
-        edits = self.prompts("edit", entity)
-        return tuple(text for text in texts if text not in edits)
+        return tuple(fill(t, entity, title=self.title_for(entity.name)) for t in templates)
 
     def inverse_prompts(self, subject: str, object_: str) -> tuple[str, ...]:
         """Prompts that name the object and ask for the subject."""

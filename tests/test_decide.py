@@ -219,6 +219,14 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
         "A 12 state X; C 10 change Y; B 9.5 state X; D 9 change Y",
         {"X": "outdated", "Y": "fact"},
     ),
+    "two misread articles against eight papers": (
+        "; ".join([*(f"P{n} {10 + n % 3} state X" for n in range(8)), "Q 11 state Y", "R 10 state Y"]),
+        {"X": "fact", "Y": "outdated"},
+    ),
+    "two against seven": (
+        "; ".join([*(f"P{n} {10 + n % 3} state X" for n in range(7)), "Q 11 state Y", "R 10 state Y"]),
+        {"X": "contradiction", "Y": "contradiction"},
+    ),
     "two against two, to and fro": (
         "A 12 state X; C 11 state Y; B 10 state X; D 9.5 state Y; A 9 state X",
         {"X": "contradiction", "Y": "contradiction"},

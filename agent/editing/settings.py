@@ -26,6 +26,8 @@ class EditSettings:
     units of d_in (MEMIT's lambda is about 1). `preserve`: weight of a preserve key relative to an edit key.
     `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `samples`:
     model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
+    `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
+    before fell short of.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
     """
 
@@ -42,6 +44,7 @@ class EditSettings:
     preserve: float = 1.0
     contexts: int = 2
     carriers: bool = True
+    rounds: int = 3
     context_tokens: int = 8
     samples: int = 400
     sample_tokens: int = 48
@@ -58,7 +61,7 @@ class EditSettings:
             raise ConfigError(f"editing.mode must be joint or sequential, got {self.mode!r}")
         if list(self.layers) != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
             raise ConfigError(f"editing.layers must be ascending layer numbers, got {list(self.layers)}")
-        for name in ("steps", "lr", "clamp", "batch_rows", "chunk", "batch", "samples", "sample_tokens"):
+        for name in ("steps", "lr", "clamp", "rounds", "batch_rows", "chunk", "batch", "samples", "sample_tokens"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")
         for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss"):

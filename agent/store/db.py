@@ -167,7 +167,7 @@ def read_store(folder: Path) -> Store:
 
 
 def _use_wal(conn: sqlite3.Connection) -> None:
-    """The mode stays in the file, so only its first users switch; SQLite does not wait for the lock it takes."""
+    """The mode stays in the file, so only its first users switch. SQLite does not wait for the lock of it."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while conn.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:

@@ -1,0 +1,228 @@
+"""Article -> claims: who holds, takes or leaves which office, and where things are.
+
+    title, text -> sentences -> trigger words? -> symbols -> patterns -> finds -> claims
+                                      | no: not parsed         (subject, relation, person, kind)
+
+`Reader.read` never raises on any text; what it cannot resolve for certain it leaves out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from spacy.language import Language
+
+from agent.catalogue import Catalogue
+from agent.ner.chunks import Ent
+from agent.ner.context import Context
+from agent.ner.finds import Find, find_all
+from agent.ner.lexicon import Lexicon, load_lexicon
+from agent.ner.linking import Linker, build_linker
+from agent.ner.names import has_phrase, plain
+from agent.ner.patterns import NewsPattern, Pattern, news_patterns, role_patterns
+from agent.ner.qualify import past_date
+from agent.ner.roles import RoleBook, make_book
+from agent.ner.symbols import Symbols, symbolise
+from agent.ner.tokens import split_sentences, tokenize, without_dateline
+from agent.relations import Relation
+from agent.types import Article, Claim
+
+_MAX_CHARS = 20_000
+_MAX_SENTENCE = 1_200
+_NOT_NOW = ("end", "future", "hedged", "acting")
+_CHUNK = 64
+_LITERAL = re.compile(r"(?<![?P<\\])\b[a-z]{4,}")
+_LOOKAHEAD = re.compile(r"\(\?<?!(?:[^()]|\([^()]*\))*\)")
+_OPTIONAL = re.compile(r"\((?:[^()]|\([^()]*\))*\)\?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """An article in plain quotes, cut into sentences, of which the first `headlines` are the title's."""
+
+    text: str
+    sentences: list[str]
+    headlines: int
+    wanted: list[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Everything that reading needs, built once per catalogue by `make_reader`."""
+
+    nlp: Language
+    linker: Linker
+    book: RoleBook
+    lexicon: Lexicon
+    patterns: tuple[Pattern, ...]
+    news: tuple[NewsPattern, ...]
+    news_trigger: re.Pattern[str]
+    known: Mapping[tuple[str, str], tuple[str, ...]]
+    first: frozenset[str]
+
+    def read(self, article: Article) -> list[Claim]:
+        """The claims of `article`, in text order, each at most once."""
+        return next(iter(self.read_many([article])))
+
+    def read_many(self, articles: Iterable[Article]) -> Iterator[list[Claim]]:
+        """The claims of each article, in order. The recogniser runs over many articles at once, which is
+        several times faster."""
+        stream = iter(articles)
+        while chunk := list(islice(stream, _CHUNK)):
+            pages = [self._page(article) for article in chunk]
+            wanted = [
+                s for page in pages for s, want in zip(page.sentences, page.wanted, strict=True) if want
+            ]
+            ents = iter(self._ents(wanted))
+            for page, article in zip(pages, chunk, strict=True):
+                yield self._finish(page, article, ents)
+
+    def _page(self, article: Article) -> _Page:
+        title = plain(html.unescape(article.title))[:_MAX_SENTENCE]
+        body = without_dateline(plain(html.unescape(article.text))[:_MAX_CHARS])
+        if body.startswith(title.rstrip(".…")):
+            title = ""
+        sentences = [title[a:b].strip() for a, b in split_sentences(title)]
+        headlines = len(sentences)
+        sentences += [body[a:b].strip()[:_MAX_SENTENCE] for a, b in split_sentences(body)]
+        return _Page(f"{title}\n{body}", sentences, headlines, [self._wants(s) for s in sentences])
+
+    def _wants(self, sentence: str) -> bool:
+        if self.news_trigger.search(sentence):
+            return True
+        return self.book.trigger.search(sentence) is not None and any(
+            r.roles for r in self.book.find(tokenize(sentence))
+        )
+
+    def _finish(self, page: _Page, article: Article, ents: Iterator[tuple[Ent, ...]]) -> list[Claim]:
+        if not any(page.wanted):
+            return []
+        context = Context(self.linker, self.book, page.text, self.known, self.lexicon)
+        loud = [
+            _all_capital(s) and (n < page.headlines or s[-1] not in '.!?)"')
+            for n, s in enumerate(page.sentences)
+        ]
+        calm = "\n".join(s for n, s in enumerate(page.sentences) if n >= page.headlines and not loud[n])
+        confirm = self._confirm(calm)
+        parsed: list[Symbols] = []
+        for number, (sentence, want) in enumerate(zip(page.sentences, page.wanted, strict=True)):
+            spans = next(ents) if want else ()
+            found = symbolise(
+                sentence, spans, self.linker, self.book, self.lexicon, confirm if loud[number] else None
+            )
+            context.note(found, headline=number < page.headlines)
+            if want:
+                parsed.append(found)
+        finds = [f for symbols in parsed for f in find_all(symbols, context, self.patterns, self.news)]
+        return _claims(finds, article)
+
+    def _ents(self, sentences: list[str]) -> Iterator[tuple[Ent, ...]]:
+        for doc in self.nlp.pipe(sentences, batch_size=128):
+            yield tuple(
+                (e.start_char, e.end_char, e.label_)
+                for e in doc.ents
+                if e.label_ in ("PERSON", "ORG", "GPE", "LOC")
+            )
+
+    def _confirm(self, calm: str) -> Callable[[str], bool]:
+        """Whether a phrase of a headline in capitals is a name: the body has it so, or every word of it is a
+        known name."""
+
+        def confirm(phrase: str) -> bool:
+            if calm and has_phrase(calm, phrase):
+                return True
+            words = phrase.lower().split()
+            return (
+                not calm
+                and len(words) in (2, 3)
+                and words[0] in self.first
+                and not any(map(self.lexicon.is_common, words[1:]))
+            )
+
+        return confirm
+
+
+def make_reader(nlp: Language, catalogue: Catalogue, relations: Mapping[str, Relation]) -> Reader:
+    """Index the catalogue and compile the patterns (a fraction of a second): keep the reader for many
+    articles."""
+    lexicon = load_lexicon()
+    book = make_book(relations, lexicon.lists["other_roles"])
+    news = news_patterns(relations)
+    words = {
+        w
+        for p in news
+        for w in _LITERAL.findall(
+            _OPTIONAL.sub(" ", _LOOKAHEAD.sub(" ", _OPTIONAL.sub(" ", p.regex.pattern)))
+        )
+    }
+    trigger = re.compile(rf"(?i)\b(?:{'|'.join(sorted(words - lexicon.function))})\b" if words else r"(?!)")
+    known = {key: fact.objects for key, fact in catalogue.facts.items()}
+    first = frozenset(name.lower() for name in lexicon.first)
+    return Reader(
+        nlp, build_linker(catalogue, lexicon), book, lexicon, role_patterns(), news, trigger, known, first
+    )
+
+
+def read(
+    article: Article, nlp: Language, catalogue: Catalogue, relations: Mapping[str, Relation]
+) -> list[Claim]:
+    """`make_reader(...).read(article)` for a single article; for many, make the reader once."""
+    return make_reader(nlp, catalogue, relations).read(article)
+
+
+def _all_capital(sentence: str) -> bool:
+    """Whether nearly every longer word has a capital, as in American headlines."""
+    words = re.findall(r"[^\W\d_][\w'-]{3,}", sentence)[1:]
+    return len(words) >= 3 and sum(w[0].isupper() for w in words) >= 0.7 * len(words)
+
+
+def _claims(finds: Iterable[Find], article: Article) -> list[Claim]:
+    """Finds of one article without repetition. What an article says has ended or may be, it does not also say
+    holds; a short name of a subject gives way to the longer one that the article uses for the same office and
+    person."""
+    best: dict[tuple[str, str, str, str], Find] = {}
+    for find in finds:
+        key = (find.subject, find.relation, find.object, find.kind)
+        if key not in best or find.score > best[key].score:
+            best[key] = find
+    kept = [f for f in best.values() if not _contradicted(f, best.values())]
+    return [_claim(f, article) for f in kept]
+
+
+def _contradicted(find: Find, others: Iterable[Find]) -> bool:
+    for other in others:
+        same = other.relation == find.relation and other.object == find.object and other is not find
+        if (
+            same
+            and other.subject == find.subject
+            and find.kind in ("state", "change")
+            and other.kind in _NOT_NOW
+        ):
+            return True
+        longer = other.subject != find.subject and other.subject.startswith(find.subject + " ")
+        if same and other.kind == find.kind and longer and not find.linked:
+            return True
+    return False
+
+
+def _claim(find: Find, article: Article) -> Claim:
+    digest = hashlib.sha256(
+        "\x1f".join((article.id, find.subject, find.relation, find.object, find.kind)).encode()
+    ).hexdigest()
+    as_of = (find.dated and past_date(find.line, article.published_at)) or article.published_at
+    return Claim(
+        digest[:16],
+        find.subject,
+        find.relation,
+        find.object,
+        find.kind,
+        article.id,
+        find.sentence,
+        as_of,
+        round(find.score, 2),
+    )

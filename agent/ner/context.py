@@ -1,0 +1,263 @@
+"""What the rest of an article tells about a short name or an office without a country."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.ner.chunks import Symbol
+from agent.ner.lexicon import Lexicon
+from agent.ner.linking import Linker, Reading, display_name
+from agent.ner.names import person_words, same_person, strip_legal, word_set
+from agent.ner.roles import VAGUE, RoleBook, guess_kind, is_vague
+from agent.ner.symbols import Symbols
+from agent.relations import Relation
+
+_MONARCHS = word_set("king queen sultan emir emperor monarch amir")
+_PERSON_WORD = re.compile(r"^(?:[^\W\d_][\w'.-]*)$")
+_NOT_PERSON = word_set(
+    "the a an of for and says said talks group company government office house ministry department party "
+    "state court bank union council today monday tuesday wednesday thursday friday saturday sunday who he "
+    "she it they"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """A relation of a subject, and how sure the reading of the text is."""
+
+    relation: Relation
+    subject: str
+    linked: bool
+    score: float
+
+
+@dataclass(slots=True)
+class Context:
+    """Names met so far in one article. `text` is title and body in plain quotes."""
+
+    linker: Linker
+    book: RoleBook
+    text: str
+    known: Mapping[tuple[str, str], tuple[str, ...]]
+    lexicon: Lexicon
+    seen: list[tuple[Reading, bool]] = field(default_factory=list)
+    people: list[str] = field(default_factory=list)
+
+    def note(self, symbols: Symbols, *, headline: bool) -> None:
+        """Remember the subjects and people that a sentence names."""
+        for token in symbols.tokens:
+            if "-" in token.text and token.capital:
+                self.seen += [
+                    (r, headline)
+                    for part in token.text.split("-")
+                    for r in self.linker.readings(part)
+                    if r.kind == "country"
+                ]
+        for symbol in symbols.items:
+            if symbol.letter in "GDO" or self._repeated(symbol):
+                self.seen += [(r, headline) for r in self.readings(symbol)]
+            elif symbol.letter == "P" and (name := display_name(symbol.text)):
+                self.people.append(name)
+
+    def readings(self, symbol: Symbol) -> tuple[Reading, ...]:
+        """What a subject symbol can denote; an uncatalogued name denotes itself."""
+        if symbol.readings:
+            return symbol.readings
+        name = strip_legal(symbol.text)
+        exact = self.linker.readings(name)
+        if exact:
+            return exact
+        if (
+            not name
+            or name in self.lexicon.lists["media"]
+            or name in self.lexicon.lists["no_subjects"]
+            or not any(c.isalpha() for c in name)
+        ):
+            return ()
+        as_org = Reading(name, "", "ORG")
+        return (
+            (Reading(name, "", "GPE"), as_org) if symbol.letter == "G" and name == symbol.text else (as_org,)
+        )
+
+    def belongs(self, person: str, subject: str) -> bool:
+        """Whether the catalogue ties the person to the subject; a lone surname counts only then."""
+        if subject in self.linker.countries_of.get(person, ()):
+            return True
+        return any(person in people for (name, _), people in self.known.items() if name == subject)
+
+    def person(self, symbol: Symbol) -> tuple[str, float, bool] | None:
+        """The person's name at its fullest, a factor for the score, and whether only the catalogue's surname
+        gave it; None if it cannot be a person."""
+        people = {r.name for r in symbol.readings if r.label == "PERSON"}
+        if len(people) == 1:
+            return people.pop(), 1.0, False
+        name = display_name(symbol.text)
+        if not is_person_like(name, symbol, self.linker):
+            return None
+        words = person_words(name)
+        link = self.linker.link_person(name)
+        if len(words) > 1 and link.entity:
+            return link.entity, 1.0, False
+        full = self._fullest(name)
+        if len(person_words(full)) > 1:
+            again = self.linker.link_person(full)
+            return (again.entity or full), 1.0 if len(words) > 1 else 0.95, False
+        if link.entity:
+            return link.entity, 0.8, True
+        if symbol.letter == "P" or len(words) > 1 or self._surname(name):
+            return name, 0.5 if len(words) == 1 else 0.9, False
+        return None
+
+    def _surname(self, word: str) -> bool:
+        classes = self.lexicon.classes.get(word.lower(), "")
+        return bool(set("FL") & set(classes)) and not self.lexicon.is_common(word.lower())
+
+    def _fullest(self, name: str) -> str:
+        candidates = [p for p in self.people if len(p.split()) > len(name.split()) and same_person(name, p)]
+        if not candidates and len(name.split()) == 1 and not name.lower().startswith(("king", "queen")):
+            before = re.compile(r"((?:[^\W\d_a-z][\w.'-]+ ){1,2}(?:(?:de|da|van|von|der|al|bin) ){0,2})$")
+            starts = [m.start() for m in re.finditer(re.escape(name), self.text)]
+            leads = [before.search(self.text, max(0, at - 40), at) for at in starts]
+            found = [display_name((m.group(1) + name).split("'s ")[-1]) for m in leads if m]
+            candidates = [f for f in found if len(f.split()) in (2, 3) and self._plausible(f)]
+        return min(candidates, key=len) if candidates else name
+
+    def _plausible(self, name: str) -> bool:
+        return (
+            "'s " not in name
+            and not self.linker.readings(name.split()[0])
+            and not self.book.trigger.search(name)
+        )
+
+    def offices(self, roles: Iterable[str], symbol: Symbol) -> list[Office]:
+        """The relations that the roles are of the subject: one per role and relation, none where readings
+        compete."""
+        found: list[Office] = []
+        for role in roles:
+            if (
+                not symbol.readings
+                and symbol.text.endswith(("Committee", "Board", "Council", "Department"))
+                and is_vague(role)
+            ):
+                continue
+            if (
+                symbol.letter in "XY"
+                and is_vague(role)
+                and not symbol.readings
+                and guess_kind(symbol.text, "ORG", role) == "company"
+            ):
+                continue
+            fitting = {
+                (o.relation.name, o.subject): o for r in self.readings(symbol) if (o := self._office(role, r))
+            }
+            if len({subject for _, subject in fitting}) == 1 and len(fitting) == 1:
+                found += fitting.values()
+        return list({o.relation.name: o for o in found}.values())
+
+    def _office(self, role: str, reading: Reading) -> Office | None:
+        relation = self.book.relation(role, reading)
+        if relation is None:
+            return None
+        if reading.metonym and "GPE" not in relation.subject:
+            return None
+        return Office(relation, reading.name, bool(reading.kind), 1.0 if reading.kind else 0.85)
+
+    def around(
+        self,
+        role: str,
+        person: str,
+        before: Sequence[Symbol],
+        after: Iterable[Symbol],
+        speakers: Iterable[Symbol] = (),
+    ) -> Office | None:
+        """The office of a role without a subject ("President Kais Saied"), from the sentence and then the
+        whole article. Of several organisations before it, one of the `speakers` ("Acme said its ...") is
+        meant."""
+        voices = {r.name for s in speakers for r in self.readings(s)}
+        left = [r for s in before if s.letter in "GDO" or self._repeated(s) for r in self.readings(s)]
+        right = [r for s in after if s.letter in "GD" for r in self.readings(s)]
+        here = self._fits(role, left)
+        national = any(
+            r.kind == "country" for _, r in self._pairs(role, [*left, *right, *(r for r, _ in self.seen)])
+        )
+        homes = self.linker.countries_of.get(person, frozenset())
+        if national or (
+            homes
+            and any("GPE" in r.subject for r in self.book.relations.get(role, ()))
+            and not self._known(person, here)
+        ):
+            return self._national(role, homes, left, right)
+        if role in VAGUE:
+            here = [o for o in here if o.linked]
+        if len(here) == 1:
+            return replace_score(here[0], 0.8)
+        if len(here) > 1:
+            known = self._known(person, here) or [o for o in here if o.subject in voices]
+            return replace_score(known[0], 0.8) if len(known) == 1 else None
+        earlier = [
+            o
+            for o in self._fits(role, [r for r, _ in self.seen if not r.demonym])
+            if o.linked or role not in VAGUE
+        ]
+        return replace_score(earlier[0], 0.65) if len(earlier) == 1 else None
+
+    def _known(self, person: str, offices: Iterable[Office]) -> list[Office]:
+        return [o for o in offices if person in self.known.get((o.subject, o.relation.name), ())]
+
+    def _repeated(self, symbol: Symbol) -> bool:
+        """Whether an unknown capitalised name is what the article is about: it comes twice and is nobody's
+        name."""
+        if symbol.letter not in "XY" or self.text.count(symbol.text) < 2 or len(symbol.text) < 3:
+            return False
+        return (
+            not any(symbol.text in person.split() for person in self.people)
+            and self.linker.link_person(symbol.text).entity is None
+        )
+
+    def _pairs(self, role: str, readings: Iterable[Reading]) -> list[tuple[Office, Reading]]:
+        return [(o, r) for r in readings if (o := self._office(role, r))]
+
+    def _fits(self, role: str, readings: Iterable[Reading]) -> list[Office]:
+        return list({(o.relation.name, o.subject): o for o, _ in self._pairs(role, readings)}.values())
+
+    def _national(
+        self, role: str, homes: frozenset[str], left: list[Reading], right: list[Reading]
+    ) -> Office | None:
+        """Only where the country is certain: the person's own, if the article names it, or the only one named
+        at all."""
+        everywhere = self._fits(role, [*left, *right, *(r for r, _ in self.seen)])
+        if role in _MONARCHS and not homes:
+            return None
+        if homes:
+            own = [o for o in everywhere if o.subject in homes]
+            return replace_score(own[0], 0.75) if len(own) == 1 else None
+        if len(everywhere) == 1:
+            return replace_score(everywhere[0], 0.75)
+        first = self._fits(role, left)
+        titles = self._fits(role, [r for r, headline in self.seen if headline])
+        if len(first) == 1 and titles and titles[0].subject == first[0].subject:
+            return replace_score(first[0], 0.6)
+        return None
+
+
+def replace_score(office: Office, factor: float) -> Office:
+    """`office`, less sure by `factor`."""
+    return Office(office.relation, office.subject, office.linked, office.score * factor)
+
+
+def is_person_like(name: str, symbol: Symbol, linker: Linker) -> bool:
+    """Whether `name` can be a person's: one to six capitalised words, not a known place or organisation."""
+    words = name.split()
+    if not 1 <= len(words) <= 6 or len(name) < 3 or not all(_PERSON_WORD.match(w) for w in words):
+        return False
+    if any(w.lower() in _NOT_PERSON for w in words) or not any(c.isupper() for c in words[-1]):
+        return False
+    if symbol.letter != "P" and (
+        any(r.label != "PERSON" for r in linker.readings(name)) or guess_kind(name, "ORG", "") == "body"
+    ):
+        return False
+    if symbol.letter == "X" and all(len(w) > 1 and w.isupper() for w in words):
+        return False
+    return len(words) > 1 or symbol.letter == "P" or not linker.readings(name)

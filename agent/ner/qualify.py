@@ -1,0 +1,141 @@
+"""How a sentence says something: it holds, has changed, will, has ended, is for the time being, or is only
+said to be so.
+
+Everything here reads the lower-case symbol line of `symbols.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from agent.types import ClaimKind
+
+END_WORDS = (
+    "former|ex-?|fmr\\.?|late|then-?|former-|one-?time|ousted|deposed|disgraced|toppled|sacked|fired|"
+    "outgoing|previous|past|departing|dismissed|erstwhile|retiring|exiled|impeached|overthrown|predecessor|"
+    "slain|assassinated"
+)
+ACTING_WORDS = "acting|interim|caretaker|temporary|provisional|stand-in"
+FUTURE_WORDS = "incoming|next|prospective|nominated|soon-to-be"
+HEDGED_WORDS = (
+    "would-be|possible|potential|self-proclaimed|self-declared|presumptive|likely|alleged|rumou?red|aspiring"
+)
+_NEUTRAL = (
+    "new|newly|elected|re-elected|appointed|installed|named|current|long-?time|long-serving|"
+    "longest-serving|veteran|billionaire|embattled|popular|right-wing|left-wing|far-right|far-left|"
+    "centre-left|centre-right|center-left|center-right|centrist|conservative|liberal|socialist|leftist|"
+    "hard-?line|populist|nationalist|pro-european|reformist|authoritarian|group|global|first|female|"
+    "sitting|powerful|influential|youthful|young|first-ever|jailed|imprisoned|detained|besieged|"
+    "scandal-hit|reclusive|outspoken|charismatic|flamboyant|beleaguered|national|federal|republican|"
+    "democratic|then-serving|freshman|co-|latest|overall|head"
+)
+MODIFIERS = f"(?:{END_WORDS}|{ACTING_WORDS}|{FUTURE_WORDS}|{HEDGED_WORDS}|{_NEUTRAL}|now-?)"
+_SUFFIX_FUTURE = re.compile(r"-?(?:elect|designate|nominee|in-waiting)\b")
+_SUFFIX_HEDGED = re.compile(r"(?:candidate|hopeful|contender|aspirant)")
+_WORDS: tuple[tuple[ClaimKind, re.Pattern[str]], ...] = (
+    ("end", re.compile(rf"(?<![\w-])(?:{END_WORDS})(?![\w-])")),
+    ("acting", re.compile(rf"\b(?:{ACTING_WORDS})\b")),
+    ("future", re.compile(rf"(?<![\w-])(?:{FUTURE_WORDS})(?![\w-])")),
+    ("hedged", re.compile(rf"(?<![\w-])(?:{HEDGED_WORDS})(?![\w-])")),
+)
+_HEDGE = re.compile(
+    r"\b(?:may|might|could|should|can|reportedly|expected|likely|unlikely|consider(?:s|ed|ing)?|weigh(?:s|"
+    r"ed|ing)?|mull(?:s|ed|ing)?|eye(?:s|d|ing)?|talks?|candidates?|contenders?|favou?rites?|"
+    r"front-?runners?|tipped|poised|rumou?r(?:s|ed)?|speculation|deny|den(?:ies|ied|ying)|if|whether|"
+    r"unless|want(?:s|ed|ing)?|urge[sd]?|urging|seek(?:s|ing)?|sought|bid(?:s|ding)?|hop(?:e|es|ed|ing)|"
+    r"aim(?:s|ed|ing)?|vow(?:s|ed)?|allegedly|possibly|perhaps|maybe|suggest(?:s|ed|ing)?|think(?:s|ing)?|"
+    r"believes?|would like|called (?:for|on)|calls? (?:for|on)|push(?:es|ing)? (?:for|to)|decline[sd]?|"
+    r"interview(?:ed|ing)?|shortlist(?:ed)?|linked with|trying|try to|fail(?:s|ed)? to|not|n't|never|"
+    r"refus(?:e|es|ed|ing)|reject(?:s|ed|ing)?|rule[sd]? out|wrongly|falsely|running|run for|runs for|race|"
+    r"campaign|vote on|ask(?:s|ed|ing)?|propos(?:es|ed|al)|doubts?|no longer|pretend(?:s|ed)?|fake|"
+    r"satirical|hoax|who will)\b"
+)
+_FUTURE = re.compile(
+    r"\b(?:plan(?:s|ned|ning)? to|will|would|shall|set to|due to|going to|to (?:appoint|name|nominate|"
+    r"hire)|nominate[sd]?|nominating|nomination|designate[sd]?|agreed to|next (?:month|year|week)|"
+    r"effective|from (?:january|february|march|april|may|june|july|august|september|october|november|"
+    r"december))\b"
+)
+_INFINITIVE = re.compile(r"\bto (?:become|be|take|succeed|replace|lead|run|head|serve|start|join)\b")
+_LEAVES = re.compile(
+    r"^(?: ,| \( \d+ \))?(?: (?:to|will|would|is|was|were|has|had|have|been|be|being|set|due|plans|"
+    r"planning|on \w+|announced he|announced she|said he|said she|said|announces|suddenly|abruptly|"
+    r"unexpectedly|formally|officially|also)){0,6} (?:step(?:s|ped|ping)? (?:down|aside|back)|stand(?:s|"
+    r"ing)? down|stood down|resign(?:s|ed|ing)?(?! (?:him|her|them)sel)|quit(?:s|ting)?|retire[sd]?|"
+    r"retiring|depart(?:s|ed|ing)?|dies|died|dead|relinquish(?:es|ed)?|(?:leave[s]?|left|leaving|exit(?:s|"
+    r"ed|ing)?) (?:the (?:company|club|bank|post|role|job|firm|office|group)|(?:his|her|their) (?:post|"
+    r"role|job|position|office)|after|by mutual|in|as|at the end))\b|^(?: ,)?(?: (?:is|was|were|has been|"
+    r"had been|have been|to be|being|be|will be))* (?:ousted|fired|sacked|dismissed|removed|toppled|axed|"
+    r"replaced|killed|assassinated|impeached)(?= (?:as|by|after|over|in|from|on|with|amid)\b| ?[.,;]|$)|"
+    r"^ 's (?:abrupt |sudden |surprise )?(?:departure|exit|resignation|retirement|ouster|dismissal|removal|"
+    r"firing|sacking|death|successor)\b"
+)
+_ARRIVES = re.compile(
+    r"^ 's (?:\w+ )?(?:arrival|appointment|start|nomination|confirmation|inauguration|swearing)\b"
+)
+_STAYS = re.compile(
+    r"\b(?:may|might|could|should|must|not|n't|never|no plans|refuse[sd]?|urge[sd]?|call(?:s|ed)? (?:on|"
+    r"for)|asked|expected|reportedly|likely|considering|pressure|seek(?:s|ing)?|bid|vote|weigh(?:s|ing)?|"
+    r"discuss(?:es|ing)?|attempts?|tr(?:y|ies|ying)|threat(?:en(?:s|ed)?)?|vow(?:s|ed)?|effort|motion|"
+    r"petition|want(?:s|ed)?|calling (?:on|for)|demand(?:s|ed)?)\b"
+)
+_FIRES = re.compile(
+    r"\b(?:fire[sd]?|firing|sack(?:s|ed|ing)?|oust(?:s|ed|ing)?|dismiss(?:es|ed|ing)?|remove[sd]?|removing|"
+    r"axe[sd]?|toppl(?:es|ed)|parted (?:ways|company) with|part(?:s)? (?:ways|company) with|unseat(?:s|"
+    r"ed)?|defeat(?:s|ed)?|beat|replac(?:es|ed|ing)|succeed(?:s|ed|ing)?|taking over from|takes over from|"
+    r"took over from|drop(?:s|ped)?|depos(?:es|ed)|overthrew|overthrown)(?: (?:its|the|his|her|their|as|"
+    r"long-?time))*\s*$"
+)
+_YEAR = re.compile(
+    r"\b(?:in|since|during|back in|until|from)(?: (?:early|late|mid))?(?: [a-z]+)? ((?:19|20)\d\d)\b"
+)
+
+
+def worse(a: ClaimKind, b: ClaimKind) -> ClaimKind:
+    """Of two kinds, the one that says less about today."""
+    order: tuple[ClaimKind, ...] = ("end", "hedged", "future", "acting", "change", "state")
+    return a if order.index(a) <= order.index(b) else b
+
+
+def from_modifiers(words: str, suffix: str = "") -> ClaimKind:
+    """Kind from the words before a role (`former`, `acting`) and after it (`-elect`)."""
+    if suffix and _SUFFIX_FUTURE.search(suffix):
+        return "future"
+    if suffix and _SUFFIX_HEDGED.search(suffix):
+        return "hedged"
+    for kind, pattern in _WORDS:
+        if pattern.search(words):
+            return kind
+    return "state"
+
+
+def of_holder(before: str, after: str) -> ClaimKind:
+    """Kind of "<office> <person>" from the line before and after it: `end` where the sentence says the person
+    goes."""
+    if _FIRES.search(before) and not _STAYS.search(before[-60:]):
+        return "end"
+    if _ARRIVES.match(after) and re.search(r"\b(?:ahead of|before|until|awaits?|pending)\b[^.;]*$", before):
+        return "future"
+    leaves = _LEAVES.match(after)
+    if leaves and not _STAYS.search(leaves.group()) and not _STAYS.search(before[-25:]):
+        return "end"
+    return "state"
+
+
+def of_event(window: str, base: ClaimKind, *, question: bool, appointed: bool = False) -> ClaimKind:
+    """Kind of an appointment: `window` is the line from the clause's start to the end of the event. Who has
+    been `appointed` "to succeed" somebody has been appointed; who is "to succeed" somebody has not."""
+    if question or _HEDGE.search(window):
+        return "hedged"
+    if base == "change" and (_FUTURE.search(window) or (not appointed and _INFINITIVE.search(window))):
+        return "future"
+    return base
+
+
+def past_date(line: str, published_at: datetime) -> datetime | None:
+    """The middle of a year before the article's that the line names ("in 2019"), None if it names none."""
+    years = [int(y) for y in _YEAR.findall(line)]
+    if not years or max(years) >= published_at.year:
+        return None
+    return datetime(max(years), 7, 1, tzinfo=UTC)
