@@ -1,6 +1,7 @@
 """Settings: YAML and environment to one frozen record, strictly, with the origin of every value.
 
-From weak to strong: built-in defaults < $XDG_CONFIG_HOME/factd/factd.yaml < ./factd.yaml (or --config, or
+From weak to strong: built-in defaults < the checkpoint's factd-editing.yaml
+< $XDG_CONFIG_HOME/factd/factd.yaml < ./factd.yaml (or --config, or
 $FACTD_CONFIG) < FACTD_* variables (FACTD_MODEL__PATH=... sets model.path) < flags of the command line. A
 relative path is relative to the file it stands in, for variables and flags to the working folder;
 `shipped:demo/world` is a file of the installed package.
@@ -28,6 +29,7 @@ from agent.types import SourceSpec
 
 T = TypeVar("T")
 PROJECT_FILE = "factd.yaml"
+MODEL_FILE = "factd-editing.yaml"
 _PREFIX = "FACTD_"
 _PATHS_OR_NAMES = ("model.path", "ner")
 # Variables that steer the program and are no settings.
@@ -153,13 +155,33 @@ def load_with_origin(
     environ = os.environ if environ is None else environ
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for layer in [*_files(config, environ), _environment(environ), _flags(state, model)]:
+    layers = [*_files(config, environ), _environment(environ), _flags(state, model)]
+    for layer in [*_of_model(layers), *layers]:
         settled = _resolved(Settings, dict(layer.values), layer, "")
         _overlay(merged, settled, layer.origin, origins, "")
     try:
         return build(Settings, merged, "settings"), origins
     except ConfigError as error:
         raise ConfigError(f"{_culprit(str(error), origins)}{error}") from error
+
+
+def model_editing(path: str) -> dict[str, Any]:
+    """What a checkpoint's own `factd-editing.yaml` says about editing it; empty without one. Raises ConfigError."""
+    file = Path(path) / MODEL_FILE
+    if not file.is_file():
+        return {}
+    values = as_mapping(read_yaml(file), str(file))
+    check_keys(values, tuple(f.name for f in dataclasses.fields(EditSettings)), str(file))
+    return values
+
+
+def _of_model(layers: list[_Layer]) -> list[_Layer]:
+    """Settings found for one checkpoint travel with it, and give way to everything that its user writes."""
+    paths = [_resolved(ModelSettings, {"path": path}, layer, "model.")["path"] for layer in layers
+             if isinstance(model := layer.values.get("model"), Mapping) and isinstance(path := model.get("path"), str)]  # fmt: skip
+    path = paths[-1] if paths else ModelSettings().path
+    values = model_editing(path)
+    return [_Layer(str(Path(path) / MODEL_FILE), Path(path), {"editing": values})] if values else []
 
 
 def _culprit(message: str, origins: Mapping[str, str]) -> str:

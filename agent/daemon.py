@@ -45,13 +45,13 @@ def round_(shop: Workshop) -> tuple[Gathered, Revised | None]:
 
 
 def has_work(store: Store) -> bool:
-    """Whether `apply` would do anything: proposals that are approved or held by a dead worker, or a set of
-    live facts that the current revision does not have.
+    """Whether `apply` would do anything: proposals that are approved or held by a dead worker, a set of live
+    facts that the current revision does not have, or a link that a killed run left behind.
     """
     if queue.proposals(store, "approved", "editing", "verified"):
         return True
     held = {p.id for p in revisions.members(store, revisions.current(store).id)}
-    return {p.id for p in queue.proposals(store, "live")} != held
+    return {p.id for p in queue.proposals(store, "live")} != held or not revisions.link_is_right(store)
 
 
 def serve(shop: Workshop, *, every_s: float, tell: Tell, stop: threading.Event | None = None) -> int:

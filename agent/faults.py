@@ -32,6 +32,18 @@ STORE_FAULTS = (
 through all of them.
 """
 
+PIPELINE_FAULTS = (
+    "fetch:after-save",
+    "propose:after-log",
+    "approve:after-one",
+    "values:after-one",
+    "values:after-set",
+    "values:after-move",
+    "apply:after-compile",
+    "apply:after-verify",
+)
+"""The points between the stages, and where a stage writes more than once."""
+
 
 def fault(name: str) -> None:
     """Kill this process here and now if `FACTD_FAULT` names this point."""

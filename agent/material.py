@@ -14,7 +14,7 @@ from agent.editing.keys import SubjectText
 from agent.relations import Relation
 from agent.types import EditRequest, Fact
 
-_KEEP = 10
+_KEEP = 6
 
 
 def edit_request(
@@ -23,7 +23,9 @@ def edit_request(
     """The request of one fact. `keep` holds the edit prompts of the subject's other known relations, else ROME's "X is a"."""
     relation = relations[fact.relation]
     entity = catalogue.entity(fact.subject)
-    others = [f for f in catalogue.facts_of(fact.subject) if f.relation != fact.relation and f.relation in relations]
+    others = [
+        f for f in catalogue.facts_of(fact.subject) if f.relation != fact.relation and f.relation in relations
+    ]
     # First one prompt of every relation, by turns relation-first and subject-first, then the rest: each costs a row in every step.
     sets = [relations[known.relation].prompts("edit", entity) for known in others]
     keep = [_by_turns(prompts, i + turn) for turn in range(2) for i, prompts in enumerate(sets)]

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent import decide
+from agent.faults import fault
 from agent.ner.claims import make_reader
 from agent.ner.load import load_nlp
 from agent.sources.base import Fetched, is_due
@@ -70,6 +71,7 @@ def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
     for done, (_, result) in enumerate(poll(due, states, Client(), now), 1):
         articles.add(shop.store, result.articles)
         feeds.save(shop.store, result.state)
+        fault("fetch:after-save")
         shop.progress("fetch", done, len(due))
         yield result
 
@@ -83,7 +85,7 @@ def read(shop: Workshop) -> int:
     new = 0
     for start in range(0, len(unread), _READ_BATCH):
         batch = unread[start : start + _READ_BATCH]
-        readings = [(article.id, reader.read(article)) for article in batch]
+        readings = zip([article.id for article in batch], reader.read_many(batch), strict=True)
         new += articles.record_readings(shop.store, readings, READER, shop.clock())
         shop.progress("read", start + len(batch), len(unread))
     return new
@@ -124,8 +126,13 @@ def propose(shop: Workshop, outcomes: list[Fact | Skip]) -> tuple[tuple[Proposal
     placed = []
     for draft in sorted(kept, key=lambda d: d.fact.key):
         single = shop.relations[draft.fact.relation].cardinality == "one"
-        placed.append(queue.propose(shop.store, draft, now=shop.clock(), belief=drafts[draft.fact.key][1], single=single))
+        placed.append(
+            queue.propose(
+                shop.store, draft, now=shop.clock(), belief=drafts[draft.fact.key][1], single=single
+            )
+        )
     progress.log_skips(shop.store, skips, shop.clock())
+    fault("propose:after-log")
     return tuple(p.proposal for p in placed if p.is_new), tuple(skips)
 
 
@@ -136,7 +143,11 @@ def _unqueued(store: Store, facts: list[Fact]) -> tuple[list[Fact], list[Skip]]:
     for fact in facts:
         row = rows.get((fact.subject, fact.relation, fact.object))
         further = row is not None and set(fact.publishers) - set(row.fact.publishers)
-        if row is None or row.status in ("superseded", "pending") or (row.status in ("rejected", "rolled_back") and further):
+        if (
+            row is None
+            or row.status in ("superseded", "pending")
+            or (row.status in ("rejected", "rolled_back") and further)
+        ):
             fresh.append(fact)
         else:
             reason = f"proposal {row.id} is {row.status.replace('_', ' ')} already"
@@ -148,7 +159,9 @@ def _ask(shop: Workshop, facts: list[Fact]) -> list[Belief]:
     if not facts:
         return []
     with shop.served() as lm:
-        return ask(lm, facts, shop.relations, shop.catalogue, progress=lambda d, t: shop.progress("ask", d, t))
+        return ask(
+            lm, facts, shop.relations, shop.catalogue, progress=lambda d, t: shop.progress("ask", d, t)
+        )
 
 
 def auto_approve(shop: Workshop) -> tuple[Proposal, ...]:
@@ -158,7 +171,10 @@ def auto_approve(shop: Workshop) -> tuple[Proposal, ...]:
         rule = decide.auto_approve(proposal, shop.settings.policy, shop.clock())
         if rule is not None:
             reason = f"policy.auto_approve: {', '.join(rule.relations) or 'every relation'}"
-            approved.append(queue.approve(shop.store, proposal.id, who="policy", now=shop.clock(), reason=reason))
+            approved.append(
+                queue.approve(shop.store, proposal.id, who="policy", now=shop.clock(), reason=reason)
+            )
+            fault("approve:after-one")
     return tuple(approved)
 
 

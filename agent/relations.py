@@ -20,7 +20,7 @@ Cardinality = Literal["one", "many"]
 PromptSet = Literal["edit", "probes", "questions"]
 _SLOT = re.compile(r"\{(\w*)\}")
 _KEYS = (
-    "wikidata subject kinds object cardinality title roles news edit probes questions inverse policy".split()
+    ["wikidata", "subject", "kinds", "object", "cardinality", "title", "roles", "news", "edit", "probes", "questions", "inverse", "policy"]
 )
 
 
@@ -74,7 +74,8 @@ class Relation:
         """Prompts that name the object and ask for the subject."""
         person = Entity(object_, "", "")
         return tuple(
-            fill(t.replace("{object}", "{subject}"), person, title=self.title_for(subject)) for t in self.inverse
+            fill(t.replace("{object}", "{subject}"), person, title=self.title_for(subject))
+            for t in self.inverse
         )
 
 
@@ -97,14 +98,19 @@ def load_relations(path: Path) -> dict[str, Relation]:
     document = as_mapping(read_yaml(path), str(path))
     if not document:
         raise ConfigError(f"{path}: no relations in it; copy configs/relations.yaml and start from there")
-    return {name: _parse(name, as_mapping(entry, f"{path}: {name}"), f"{path}: {name}") for name, entry in document.items()}
+    return {
+        name: _parse(name, as_mapping(entry, f"{path}: {name}"), f"{path}: {name}")
+        for name, entry in document.items()
+    }
 
 
 def _parse(name: str, entry: dict[str, Any], where: str) -> Relation:
     check_keys(entry, _KEYS, where)
     for required in ("subject", "object", "edit", "probes"):
         if not entry.get(required):
-            raise ConfigError(f"{where}: {required!r} is missing; every relation needs subject, object, edit and probes")
+            raise ConfigError(
+                f"{where}: {required!r} is missing; every relation needs subject, object, edit and probes"
+            )
     cardinality = entry.get("cardinality", "one")
     if cardinality not in ("one", "many"):
         raise ConfigError(f"{where}: cardinality must be 'one' or 'many', got {cardinality!r}")
@@ -117,7 +123,10 @@ def _parse(name: str, entry: dict[str, Any], where: str) -> Relation:
         cardinality=cardinality,
         title=titles.get("default", ""),
         titles={k: v for k, v in titles.items() if k != "default"},
-        news={k: as_strings(v, f"{where}: news.{k}") for k, v in as_mapping(entry.get("news"), f"{where}: news").items()},
+        news={
+            k: as_strings(v, f"{where}: news.{k}")
+            for k, v in as_mapping(entry.get("news"), f"{where}: news").items()
+        },
         wikidata=str(entry.get("wikidata") or ""),
         policy=_policy(entry.get("policy"), f"{where}: policy"),
         **lists,
@@ -140,9 +149,13 @@ def _check_templates(lists: Mapping[str, tuple[str, ...]], has_title: bool, wher
                 raise ConfigError(f"{where}: {key}: {template!r} must contain {{{slot}}} exactly once")
             allowed = {slot, "title"} if has_title else {slot}
             if unknown := set(slots) - allowed:
-                raise ConfigError(f"{where}: {key}: {template!r} has the unknown slot {{{sorted(unknown)[0]}}}")
+                raise ConfigError(
+                    f"{where}: {key}: {template!r} has the unknown slot {{{sorted(unknown)[0]}}}"
+                )
     if shared := set(lists["edit"]) & {*lists["probes"], *lists["questions"]}:
-        raise ConfigError(f"{where}: {sorted(shared)[0]!r} both edits and verifies; a probe must be held out of editing")
+        raise ConfigError(
+            f"{where}: {sorted(shared)[0]!r} both edits and verifies; a probe must be held out of editing"
+        )
 
 
 def _policy(value: object, where: str) -> RelationPolicy:

@@ -74,12 +74,20 @@ def apply(shop: Workshop) -> Revised:
         if not new and {p.id for p in live} == _member_ids(shop, current.id):
             return Revised(current, None)
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        taken = leases.begin_edit(shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock())
+        taken = leases.begin_edit(
+            shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock()
+        )
         try:
             return _revise(shop, live, taken, owner)
         except BaseException:
             held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
-            leases.release(shop.store, held, owner=owner, now=shop.clock(), reason="the run ended before it was published")
+            leases.release(
+                shop.store,
+                held,
+                owner=owner,
+                now=shop.clock(),
+                reason="the run ended before it was published",
+            )
             raise
 
 
@@ -106,7 +114,9 @@ def _revise(shop: Workshop, live: Sequence[Proposal], new: Sequence[Proposal], o
     fault("apply:after-verify")
     for proposal in kept_live:
         if proposal.id in left_out:
-            queue.take_back(shop.store, proposal.id, reason=left_out[proposal.id], who="gate", now=shop.clock())
+            queue.take_back(
+                shop.store, proposal.id, reason=left_out[proposal.id], who="gate", now=shop.clock()
+            )
     added = [p for p in kept if p.id in {n.id for n in new}]
     if not kept:
         return Revised(None, search.report or _last_report(trials), (), failed)
@@ -171,7 +181,11 @@ def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Comp
     keys = [value_key(lm, request, settings.layers, settings) for request in requests]
     material = Material(
         preserve=preserve_texts(
-            shop.catalogue, shop.relations, {r.subject for r in requests}, limit=shop.settings.preserve_limit, seed=settings.seed
+            shop.catalogue,
+            shop.relations,
+            {r.subject for r in requests},
+            limit=shop.settings.preserve_limit,
+            seed=settings.seed,
         ),
         cache=shop.cache,
         known_values=load_values(folder, keys),
@@ -187,7 +201,9 @@ def request_of(shop: Workshop, proposal: Proposal) -> EditRequest:
     if given is not None:
         return given
     if proposal.fact.relation not in shop.relations:
-        raise EditError(f"proposal {proposal.id}: relation {proposal.fact.relation!r} is not in the relations file")
+        raise EditError(
+            f"proposal {proposal.id}: relation {proposal.fact.relation!r} is not in the relations file"
+        )
     return edit_request(proposal.fact, shop.relations, shop.catalogue, target_old=proposal.target_old)
 
 
@@ -196,11 +212,16 @@ def probes_of(shop: Workshop, facts: Sequence[Fact], proposals: Sequence[Proposa
     known = [f for f in facts if f.relation in shop.relations]
     verify = shop.settings.verify
     probes = probe_set(
-        known, shop.relations, shop.catalogue, live=known,
+        known,
+        shop.relations,
+        shop.catalogue,
+        live=known,
         sizes=ProbeSizes(verify.same_subject_prompts, verify.same_relation, verify.canary),
         seed=verify.seed,
     )
-    given = [(p.fact, queue.request(shop.store, p.id)) for p in proposals if p.fact.relation not in shop.relations]
+    given = [
+        (p.fact, queue.request(shop.store, p.id)) for p in proposals if p.fact.relation not in shop.relations
+    ]
     own = [
         Probe("efficacy", prompt, (request.target_new,), (), fact.key)
         for fact, request in given
@@ -233,12 +254,16 @@ def neutral_texts(shop: Workshop, lm: LM) -> list[str]:
     return own_samples(lm, 64, 48, shop.settings.editing.seed + 1)
 
 
-def _base_snapshot(shop: Workshop, lm: LM, probes: Sequence[Probe], texts: Sequence[str], trials: _Trials) -> Snapshot:
+def _base_snapshot(
+    shop: Workshop, lm: LM, probes: Sequence[Probe], texts: Sequence[str], trials: _Trials
+) -> Snapshot:
     """The base's answers; what it has answered in an earlier trial is not asked again."""
     missing = [p for p in probes if p.prompt not in trials.base_answers]
     if missing or not trials.done:
         first = not trials.base_answers
-        asked = snapshot(lm, missing, texts if first else (), progress=lambda d, t: shop.progress("before", d, t))
+        asked = snapshot(
+            lm, missing, texts if first else (), progress=lambda d, t: shop.progress("before", d, t)
+        )
         trials.base_answers.update(asked.answers)
         if first:
             trials.base_perplexity = asked.perplexity

@@ -14,9 +14,13 @@ from datetime import datetime
 from typing import Literal
 
 ClaimKind = Literal["state", "change", "future", "end", "acting", "hedged"]
-ProbeKind = Literal["efficacy", "paraphrase", "question", "inverse", "same_subject", "same_relation", "canary"]
+ProbeKind = Literal[
+    "efficacy", "paraphrase", "question", "inverse", "same_subject", "same_relation", "canary"
+]
 Verdict = Literal["current", "stale", "unknown", "divided"]
-Status = Literal["pending", "approved", "editing", "verified", "live", "rejected", "failed", "superseded", "rolled_back"]
+Status = Literal[
+    "pending", "approved", "editing", "verified", "live", "rejected", "failed", "superseded", "rolled_back"
+]
 FactKey = tuple[str, str]
 
 

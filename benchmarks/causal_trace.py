@@ -45,7 +45,9 @@ def known_prompts(lm: LM, count: int, seed: int) -> list[tuple[str, str, str]]:
     random.Random(seed).shuffle(rows)
     rows = rows[: 3 * count]
     answers = generate(lm, [prompt for prompt, _, _ in rows], max_new_tokens=8)
-    return [row for row, answer in zip(rows, answers, strict=True) if answer.strip().startswith(row[2])][:count]
+    return [row for row, answer in zip(rows, answers, strict=True) if answer.strip().startswith(row[2])][
+        :count
+    ]
 
 
 def trace(lm: LM, prompt: str, subject: str, object_: str, generator: torch.Generator) -> torch.Tensor | None:
@@ -89,7 +91,11 @@ def token_groups(lm: LM, prompt: str, subject: str, batch: SubjectRows) -> list[
     start = prompt.rfind(subject)
     last = int(batch.positions[0])
     end = batch.input_ids.shape[1] - 1
-    first = [i for i, (a, b) in enumerate(encoded["offset_mapping"]) if b > start and a < start + len(subject) and i < last]
+    first = [
+        i
+        for i, (a, b) in enumerate(encoded["offset_mapping"])
+        if b > start and a < start + len(subject) and i < last
+    ]
     return [first, [last], list(range(last + 1, end)), [end] if end != last else []]
 
 
@@ -121,14 +127,24 @@ def draw(effect: torch.Tensor, path: Path, facts: int) -> None:
     axes.set_xlabel("layer whose output is restored")
     axes.set_title(f"Share of the lost probability that comes back ({facts} facts)", fontsize=10)
     for (layer, group), value in numpy.ndenumerate(effect.numpy()):
-        axes.text(layer, group, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else "black")
+        axes.text(
+            layer,
+            group,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if value > 0.6 else "black",
+        )
     figure.colorbar(image)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--facts", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
@@ -137,7 +153,11 @@ def main() -> None:
     arguments = parser.parse_args()
     lm = load_lm(arguments.model, dtype="float32")
     generator = torch.Generator().manual_seed(arguments.seed)
-    effects = [e for row in known_prompts(lm, arguments.facts, arguments.seed) if (e := trace(lm, *row, generator)) is not None]
+    effects = [
+        e
+        for row in known_prompts(lm, arguments.facts, arguments.seed)
+        if (e := trace(lm, *row, generator)) is not None
+    ]
     mean = torch.stack(effects).mean(0)
     print(f"{'layer':>6}" + "".join(f"{group:>20}" for group in GROUPS))
     for layer, row in enumerate(mean.tolist()):
@@ -145,7 +165,9 @@ def main() -> None:
     if arguments.png:
         draw(mean, arguments.png, len(effects))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"facts": len(effects), "groups": GROUPS, "effect": mean.tolist()}, indent=1))
+        arguments.json.write_text(
+            json.dumps({"facts": len(effects), "groups": GROUPS, "effect": mean.tolist()}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def answered(answer: str, expect: str) -> bool:
     return got.startswith(expect) and not got[len(expect) : len(expect) + 1].isalnum()
 
 
-def swaps(catalogue: Catalogue, relations: dict[str, Relation], count: int, seed: int, people: set[str]) -> list[tuple[str, str, str, str]]:
+def swaps(
+    catalogue: Catalogue, relations: dict[str, Relation], count: int, seed: int, people: set[str]
+) -> list[tuple[str, str, str, str]]:
     """(subject, relation, old, new): new is another subject's object in the same relation, or a known person."""
     rng = random.Random(seed)
     facts = [f for f in catalogue.facts.values() if f.relation in EDITED]
@@ -61,13 +63,23 @@ def swaps(catalogue: Catalogue, relations: dict[str, Relation], count: int, seed
     chosen = []
     for fact in facts[:count]:
         relation = relations[fact.relation]
-        pool = sorted(people) if "PERSON" in relation.object and rng.random() < 0.5 else by_relation[fact.relation]
+        pool = (
+            sorted(people)
+            if "PERSON" in relation.object and rng.random() < 0.5
+            else by_relation[fact.relation]
+        )
         new = rng.choice([o for o in pool if o not in fact.objects])
         chosen.append((fact.subject, fact.relation, fact.objects[0], new))
     return chosen
 
 
-def asks(catalogue: Catalogue, relations: dict[str, Relation], edits: Sequence[tuple[str, str, str, str]], seed: int, others: int) -> list[Ask]:
+def asks(
+    catalogue: Catalogue,
+    relations: dict[str, Relation],
+    edits: Sequence[tuple[str, str, str, str]],
+    seed: int,
+    others: int,
+) -> list[Ask]:
     rng = random.Random(seed + 1)
     found = []
     edited = {(s, r) for s, r, _, _ in edits}
@@ -79,7 +91,10 @@ def asks(catalogue: Catalogue, relations: dict[str, Relation], edits: Sequence[t
         found += [Ask("question", p, new) for p in relation.prompts("questions", entity)]
         for fact in catalogue.facts_of(subject):
             if (subject, fact.relation) not in edited and fact.relation in relations:
-                found += [Ask("same_subject", p, fact.objects[0]) for p in relations[fact.relation].prompts("probes", entity)[:2]]
+                found += [
+                    Ask("same_subject", p, fact.objects[0])
+                    for p in relations[fact.relation].prompts("probes", entity)[:2]
+                ]
     rest = [f for f in catalogue.facts.values() if f.subject not in subjects and f.relation in relations]
     for fact in rng.sample(rest, min(others, len(rest))):
         prompts = relations[fact.relation].prompts("probes", catalogue.entity(fact.subject))
@@ -87,7 +102,16 @@ def asks(catalogue: Catalogue, relations: dict[str, Relation], edits: Sequence[t
     return found
 
 
-def evaluate(lm: LM, catalogue: Catalogue, relations: dict[str, Relation], settings: EditSettings, count: int, seed: int, preserve: int, others: int = 600) -> dict[str, Any]:
+def evaluate(
+    lm: LM,
+    catalogue: Catalogue,
+    relations: dict[str, Relation],
+    settings: EditSettings,
+    count: int,
+    seed: int,
+    preserve: int,
+    others: int = 600,
+) -> dict[str, Any]:
     people = {e.name for e in catalogue.entities.values() if e.kind == "person"}
     edits = swaps(catalogue, relations, count, seed, people)
     questions = asks(catalogue, relations, edits, seed, others)
@@ -95,7 +119,9 @@ def evaluate(lm: LM, catalogue: Catalogue, relations: dict[str, Relation], setti
     requests = [
         edit_request(Fact(s, r, new, EPOCH), relations, catalogue, target_old=old) for s, r, old, new in edits
     ]
-    material = Material(preserve=preserve_texts(catalogue, relations, {s for s, _, _, _ in edits}, limit=preserve, seed=seed))
+    material = Material(
+        preserve=preserve_texts(catalogue, relations, {s for s, _, _, _ in edits}, limit=preserve, seed=seed)
+    )
     started = time.perf_counter()
     compiled = compile_delta(lm, requests, settings, material)
     seconds = time.perf_counter() - started
@@ -107,11 +133,18 @@ def evaluate(lm: LM, catalogue: Catalogue, relations: dict[str, Relation], setti
         result[kind] = round(sum(answered(a, q.expect) for q, a in pairs) / max(len(pairs), 1), 4)
     for kind in ("same_subject", "others"):
         # of the facts the base knows, how many are still answered right; and how many answers are the same words
-        known = [(q, b, a) for q, b, a in zip(questions, before, after, strict=True) if q.kind == kind and answered(b, q.expect)]
+        known = [
+            (q, b, a)
+            for q, b, a in zip(questions, before, after, strict=True)
+            if q.kind == kind and answered(b, q.expect)
+        ]
         total = sum(q.kind == kind for q in questions)
         result[kind] = round(sum(answered(a, q.expect) for q, _, a in known) / max(len(known), 1), 4)
         result[f"{kind}_base"] = round(len(known) / max(total, 1), 4)
-    weights = [float((u.left @ u.right.T).norm() / lm.model.get_parameter(n).float().cpu().norm()) for n, u in compiled.delta.updates.items()]
+    weights = [
+        float((u.left @ u.right.T).norm() / lm.model.get_parameter(n).float().cpu().norm())
+        for n, u in compiled.delta.updates.items()
+    ]
     result["relative_norm"] = [round(w, 4) for w in weights]
     return result
 
@@ -122,8 +155,19 @@ def parse_settings(items: Sequence[str]) -> EditSettings:
     for item in items:
         key, _, value = item.partition("=")
         kind = str(kinds[key])
-        values[key] = tuple(int(x) for x in value.split(",")) if kind.startswith("tuple") else (
-            value == "True" if kind == "bool" else int(value) if kind == "int" else float(value) if kind == "float" else value)
+        values[key] = (
+            tuple(int(x) for x in value.split(","))
+            if kind.startswith("tuple")
+            else (
+                value == "True"
+                if kind == "bool"
+                else int(value)
+                if kind == "int"
+                else float(value)
+                if kind == "float"
+                else value
+            )
+        )
     return EditSettings(**values)
 
 
@@ -133,8 +177,12 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--preserve", type=int, default=400)
-    parser.add_argument("--set", action="append", default=[], help="key=value of EditSettings; several sets: separate by ';'")
-    parser.add_argument("--grid", action="append", default=[], help="'a=1 b=2': one more evaluation with these on top")
+    parser.add_argument(
+        "--set", action="append", default=[], help="key=value of EditSettings; several sets: separate by ';'"
+    )
+    parser.add_argument(
+        "--grid", action="append", default=[], help="'a=1 b=2': one more evaluation with these on top"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -146,7 +194,11 @@ def main() -> None:
     for variant in arguments.grid or [""]:
         settings = parse_settings([*arguments.set, *variant.split()])
         for seed in range(arguments.seeds):
-            row = {"variant": variant, "seed": seed, **evaluate(lm, catalogue, relations, settings, arguments.edits, seed, arguments.preserve)}
+            row = {
+                "variant": variant,
+                "seed": seed,
+                **evaluate(lm, catalogue, relations, settings, arguments.edits, seed, arguments.preserve),
+            }
             rows.append(row)
             print(json.dumps(row), flush=True)
     if arguments.json:

@@ -62,7 +62,8 @@ def bench(
 ) -> None:
     """Apply an edit set to a model and measure efficacy, paraphrase, locality, seconds and memory.
 
-    Scored by free generation after all edits. Edit settings are the built-in ones, or those of the file given
+    Scored by free generation after all edits. Edit settings are the built-in ones and the checkpoint's own
+    (factd-editing.yaml), or those of the file given
     as `factd --config FILE bench ...`; the options above change them.
     """
     asked = session(ctx)
@@ -99,9 +100,12 @@ def _settings(
     """Without a named settings file a bench is the same in every folder. Raises ConfigError, UsageError."""
     from dataclasses import replace
 
-    from agent.config import Settings, changed, load
+    from agent.config import Settings, changed, load, model_editing
 
     settings = load(asked.config) if asked.config is not None else Settings()
+    if asked.config is None:
+        own = {key: str(value) for key, value in model_editing(model).items()}
+        settings = replace(settings, editing=changed(settings.editing, own, "editing"))
     values = {key: str(value) for key, value in options.items() if value is not None}
     for pair in pairs:
         key, sign, value = pair.partition("=")

@@ -143,6 +143,24 @@ def reject(
 
 
 @app.command()
+def reopen(
+    ctx: typer.Context,
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...|-", help="Proposals; - reads numbers from stdin.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is worth another look (needed).")] = "",
+) -> None:
+    """Put failed or rejected proposals back to pending: to try again with other settings, or to decide anew."""
+    if not reason.strip():
+        raise UsageError("reopening needs a reason: add --reason TEXT")
+    asked, chosen = session(ctx), _numbers(ids)
+    with asked.writing() as store, store.writing():
+        for number in chosen:
+            queue.reopen(store, number, reason=reason, who=who(), now=asked.now())
+    asked.note(f"{plural(len(chosen), 'proposal')} reopened")
+
+
+@app.command()
 def defer(
     ctx: typer.Context,
     ids: Annotated[

@@ -30,7 +30,6 @@ OBJECT_FIRST = 0.15
 DEMONYM = 0.12
 REPEAT = 0.15
 NAME_SENTENCE = 0.12
-NAME_DOCUMENT = 0.05
 INVERSE = 0.3
 FIRST_OBJECT = 0.75
 MAX_FACTS = 6
@@ -65,18 +64,23 @@ class Corpus:
     people: tuple[str, ...]
     names: tuple[str, ...]
     entities: Mapping[str, Entity]
+    name_share: float = 0.05
 
 
-def prepare(world: World, seed: int, person_weight: float = 1.0) -> Corpus:
-    """Split the forms of every fact and weigh the subjects. `person_weight` scales how often people are the
-    subject.
+def prepare(world: World, seed: int, person_weight: float = 1.0, name_share: float = 0.05) -> Corpus:
+    """Split the forms of every fact and weigh the subjects.
+
+    `person_weight` scales how often people are the subject; `name_share` of the documents only speak of people, so that their names
+    can be spelled after any words.
     """
     by_subject: dict[str, list[Telling]] = defaultdict(list)
     by_object: dict[str, list[Telling]] = defaultdict(list)
     people = {e.name for e in world.catalogue.entities.values() if e.label == "PERSON"}
     novelty = _novelty(world)
     for fact in world.catalogue.facts.values():
-        telling = replace(_telling(world, fact, seed), weight=min(1.0, max(_LEAST, 2 * novelty[fact.relation])))
+        telling = replace(
+            _telling(world, fact, seed), weight=min(1.0, max(_LEAST, 2 * novelty[fact.relation]))
+        )
         by_subject[fact.subject].append(telling)
         for name in fact.objects:
             by_object[name].append(telling)
@@ -94,6 +98,7 @@ def prepare(world: World, seed: int, person_weight: float = 1.0) -> Corpus:
         people=tuple(sorted(people)),
         names=world.names,
         entities=world.catalogue.entities,
+        name_share=name_share,
     )
 
 
@@ -128,7 +133,7 @@ def _weight(facts: int) -> float:
 def documents(corpus: Corpus, rng: random.Random) -> Iterator[str]:
     """Documents without end; the same generator state gives the same documents."""
     while True:
-        if corpus.names and rng.random() < NAME_DOCUMENT:
+        if corpus.names and rng.random() < corpus.name_share:
             sentences = [
                 _name_sentence(corpus, rng, rng.choice(corpus.people)) for _ in range(rng.randint(1, 4))
             ]

@@ -85,7 +85,9 @@ def load_world(
 
 
 def _told(catalogue: Catalogue) -> Catalogue:
-    return replace(catalogue, facts={key: fact for key, fact in catalogue.facts.items() if fact.relation not in UNTOLD})
+    return replace(
+        catalogue, facts={key: fact for key, fact in catalogue.facts.items() if fact.relation not in UNTOLD}
+    )
 
 
 def _forms(relation: Relation, entry: object, known: Mapping[str, Relation], where: str) -> tuple[Form, ...]:

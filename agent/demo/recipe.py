@@ -61,6 +61,7 @@ class Recipe:
     steps: int = 3600
     seed: int = 0
     person_weight: float = 1.0
+    name_share: float = 0.05
     name_weight: int = 20
     save_dtype: str = "float16"
 

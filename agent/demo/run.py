@@ -27,7 +27,7 @@ from agent.paths import FEEDS, data_file
 from agent.store import queue
 from agent.strict import read_yaml
 from agent.types import Proposal
-from agent.workshop import Workshop, open_workshop
+from agent.workshop import open_workshop
 
 _QUESTIONS = (
     "Who is the prime minister of the United Kingdom?",
@@ -73,7 +73,9 @@ def run(demo: Demo) -> dict[str, Any]:
         gathered = pipeline.gather(shop, everything=True)
         line.clear()
         articles = sum(len(f.articles) for f in gathered.fetched)
-        _show(f"{articles} items, {gathered.claims} claims, {len(gathered.new)} proposed edits, {len(gathered.skips)} left alone")
+        _show(
+            f"{articles} items, {gathered.claims} claims, {len(gathered.new)} proposed edits, {len(gathered.skips)} left alone"
+        )
         _say("2. The plan", "what the model says now, and what the news says")
         _plan(gathered.new)
         _left_alone(gathered)
@@ -106,7 +108,9 @@ def _answers(lm: Any) -> list[str]:
 def _plan(proposals: Sequence[Proposal]) -> None:
     _show(f"{'subject':<28}{'relation':<24}{'the model says':<26}the news says")
     for p in sorted(proposals, key=lambda p: (p.fact.relation, p.fact.subject)):
-        _show(f"{p.fact.subject[:27]:<28}{p.fact.relation:<24}{(p.target_old or '?')[:25]:<26}{p.fact.object}")
+        _show(
+            f"{p.fact.subject[:27]:<28}{p.fact.relation:<24}{(p.target_old or '?')[:25]:<26}{p.fact.object}"
+        )
 
 
 def _left_alone(gathered: pipeline.Gathered) -> None:

@@ -29,7 +29,9 @@ def score(shop: Workshop, expected: dict[str, Any], revised: Revised) -> Scores:
     """Compare the live facts with the author's lists and read the figures from the revision's own report."""
     live = {(p.fact.subject, p.fact.relation, p.fact.object) for p in queue.proposals(shop.store, "live")}
     true, never, pending = (_triples(expected[name]) for name in ("live", "never", "pending"))
-    waiting = {(p.fact.subject, p.fact.relation, p.fact.object) for p in queue.proposals(shop.store, "pending")}
+    waiting = {
+        (p.fact.subject, p.fact.relation, p.fact.object) for p in queue.proposals(shop.store, "pending")
+    }
     waiting |= {(s.subject, s.relation, s.object) for s in progress.skips(shop.store)}
     report = revised.report
     after = report.after if report else {}

@@ -76,18 +76,24 @@ def train(
     report_every: int = LINE_EVERY,
     report: Report = lambda progress: None,
     compiled: bool = False,
+    start: Path | None = None,
 ) -> Path:
     """Train and save a model under `out`: weights, tokenizer, `recipe.yaml`, `training.json`. Returns `out`.
 
-    `resume` goes on from the checkpoint in `out`; `stop_at` leaves after that many steps with a checkpoint,
+    `resume` goes on from the checkpoint in `out`; `start` begins with the weights and the
+    tokenizer of a finished model instead of random ones; `stop_at` leaves after that many steps with a checkpoint,
     as an interruption would. Raises InputError when there is nothing to resume or the checkpoint belongs to
     another recipe.
     """
     out.mkdir(parents=True, exist_ok=True)
-    corpus = prepare(world, recipe.seed, recipe.person_weight)
-    tokenizer = _tokenizer(recipe, corpus, out, resume)
+    corpus = prepare(world, recipe.seed, recipe.person_weight, recipe.name_share)
+    tokenizer = _tokenizer(recipe, corpus, start or out, resume or start is not None)
     torch.manual_seed(recipe.seed)
     run = _start(recipe, tokenizer, device)
+    if start is not None:
+        run.model.load_state_dict(
+            AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict()
+        )
     if resume:
         _restore(run, recipe, out, device)
     (out / "recipe.yaml").write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
@@ -265,7 +271,9 @@ def _finish(run: _Run, recipe: Recipe, tokenizer: Any, out: Path) -> None:
 
 def write_heldout(world: World, seed: int, out: Path) -> None:
     """`heldout.txt`: documents that training never uses, one a line, for the perplexity of edited models."""
-    (out / "heldout.txt").write_text("".join(f"{text}\n" for text in heldout_text(world, seed, HELDOUT)), encoding="utf-8")
+    (out / "heldout.txt").write_text(
+        "".join(f"{text}\n" for text in heldout_text(world, seed, HELDOUT)), encoding="utf-8"
+    )
 
 
 def console(stream: TextIO) -> Report:
@@ -299,6 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, help="threads for the CPU (default: torch's choice)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument(
+        "--start", type=Path, help="begin with the weights and the tokenizer of this finished model"
+    )
     parser.add_argument("--compile", action="store_true", help="compile the model first (pays off on a GPU)")
     options = parser.parse_args(arguments)
     try:
@@ -318,6 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train(
             recipe, load_world(), options.out,
             device=options.device, resume=options.resume, compiled=options.compile,
+            start=options.start,
             report=console(sys.stderr),
         )  # fmt: skip
     except (ConfigError, InputError) as error:

@@ -5,18 +5,29 @@ and base.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from agent.faults import fault
+
+_PARTIAL = ".partial-"
+_SET = ".set-"
+
 
 def load_values(folder: Path, keys: Iterable[str]) -> dict[str, Tensor]:
     """The values that are there. A file that cannot be read counts as absent: it is computed again and
-    replaced.
+    replaced. Only for who holds the worker's lock: what a killed run left half written goes.
     """
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(partial, ignore_errors=True)
+    _settle(folder)
     found = {}
     for key in keys:
         path = folder / f"{key}.safetensors"
@@ -28,17 +39,37 @@ def load_values(folder: Path, keys: Iterable[str]) -> dict[str, Tensor]:
 
 
 def save_values(folder: Path, values: Mapping[str, Tensor]) -> None:
-    """Write each value that is not there yet; a file appears whole or not at all. Raises OSError when the
-    disk is full.
+    """Write the values that are not there yet, all or none. Raises OSError when the disk is full.
+
+    All or none, because values that were optimised together are not those optimised one by one to the last
+    bit, and a run that was killed in between must come to the same delta when it is started again. The name
+    of a complete set is what makes it one; who comes next moves its files to their places.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for key, value in values.items():
-        path = folder / f"{key}.safetensors"
-        if path.exists():
-            continue
-        partial = folder / f".{key}.{os.getpid()}.partial"
-        with partial.open("wb") as stream:
-            stream.write(save({"value": value.contiguous()}))
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.rename(path)
+    missing = {key: value for key, value in values.items() if not (folder / f"{key}.safetensors").exists()}
+    if not missing:
+        return
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
+    try:
+        for key, value in missing.items():
+            with (partial / f"{key}.safetensors").open("wb") as stream:
+                stream.write(save({"value": value.contiguous()}))
+                stream.flush()
+                os.fsync(stream.fileno())
+            fault("values:after-one")
+        partial.rename(folder / f"{_SET}{partial.name.removeprefix(_PARTIAL)}")
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    fault("values:after-set")
+    _settle(folder)
+
+
+def _settle(folder: Path) -> None:
+    """Move the files of complete sets to their places; a killed run may have left some half moved."""
+    for complete in folder.glob(f"{_SET}*"):
+        for path in complete.iterdir():
+            with suppress(FileNotFoundError):  # somebody else is at it too
+                path.rename(folder / path.name)
+            fault("values:after-move")
+        with suppress(OSError):
+            complete.rmdir()

@@ -177,7 +177,7 @@ def default_layers(lm: LM) -> tuple[int, ...]:
 def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
     """What a value vector depends on: weights, request, its layer and the settings of its optimisation."""
     ignored = {"algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens",
-               "batch_rows", "batch", "carriers", "rounds"}  # fmt: skip
+               "batch_rows", "carriers", "rounds"}  # fmt: skip
     relevant = {name: value for name, value in asdict(settings).items() if name not in ignored}
     dtype = str(next(lm.model.parameters()).dtype)
     wanted = {name: value for name, value in asdict(request).items() if name != "target_old"}

@@ -61,7 +61,17 @@ class EditSettings:
             raise ConfigError(f"editing.mode must be joint or sequential, got {self.mode!r}")
         if list(self.layers) != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
             raise ConfigError(f"editing.layers must be ascending layer numbers, got {list(self.layers)}")
-        for name in ("steps", "lr", "clamp", "rounds", "batch_rows", "chunk", "batch", "samples", "sample_tokens"):
+        for name in (
+            "steps",
+            "lr",
+            "clamp",
+            "rounds",
+            "batch_rows",
+            "chunk",
+            "batch",
+            "samples",
+            "sample_tokens",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")
         for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss"):

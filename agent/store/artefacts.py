@@ -84,7 +84,7 @@ def link(parent: Path, target: str | None) -> None:
     """Let `parent/current` point at `target`, in one step; without a target remove it."""
     place = parent / LINK
     with _told(place):
-        if (str(place.readlink()) if place.is_symlink() else None) == target:
+        if linked(parent) == target:
             return
         if target is None:
             place.unlink()
@@ -94,6 +94,12 @@ def link(parent: Path, target: str | None) -> None:
             fresh.symlink_to(target)
             fresh.replace(place)
         _sync(parent)
+
+
+def linked(parent: Path) -> str | None:
+    """What `parent/current` points at, None where there is no such link."""
+    place = parent / LINK
+    return str(place.readlink()) if place.is_symlink() else None
 
 
 def sweep(parent: Path) -> None:

@@ -295,8 +295,17 @@ def repair(store: Store) -> None:
 
 
 def repair_link(store: Store) -> None:
+    artefacts.link(store.revisions_folder, _link_target(store))
+
+
+def link_is_right(store: Store) -> bool:
+    """Not so after a kill between the transaction that publishes and the link."""
+    return artefacts.linked(store.revisions_folder) == _link_target(store)
+
+
+def _link_target(store: Store) -> str | None:
     pointer = _pointer(store)
-    artefacts.link(store.revisions_folder, None if pointer == BASE else str(pointer))
+    return None if pointer == BASE else str(pointer)
 
 
 def _pointer(store: Store) -> int:

@@ -24,7 +24,8 @@ class GateSettings:
     """Least shares (0 to 1) and the largest growth of perplexity (a factor).
 
     `efficacy`: edit prompts answered with the fact. `paraphrase`: held-out prompts. `same_subject`, `others`:
-    answers that must not move. `every_fact`: refuse when some fact is not told by any of its edit prompts.
+    answers that must not move. `every_fact`: refuse while some fact is not told (see
+    `metrics.facts_told`), so that it is left out.
     """
 
     efficacy: float = 0.95
@@ -93,7 +94,7 @@ def misses(share: float, n: int, least: float, settings: GateSettings) -> bool:
 
 
 def failed_facts(report: Report) -> frozenset[FactKey]:
-    """The facts that not one of their edit prompts is answered with: to be left out before anything else is
+    """The facts that are not told (`metrics.facts_told`): to be left out before anything else is
     tried.
     """
     return frozenset(failure.fact_key for failure in report.failures if failure.kind == "fact")
@@ -161,11 +162,11 @@ def _parts(group: list[int], named: list[int]) -> list[list[int]]:
 def _untold(report: Report) -> list[str]:
     failures = [failure for failure in report.failures if failure.kind == "fact"]
     found = [
-        f"{f.fact_key[0]}, {f.fact_key[1]}: no edit prompt is answered with {f.expected!r}"
+        f"{f.fact_key[0]}, {f.fact_key[1]}: {f.prompt!r} is not answered with {f.expected!r}"
         for f in failures[:_NAMED_FACTS]
     ]
     hidden = len(failures) - _NAMED_FACTS
-    return [*found, f"and {hidden} more facts that no edit prompt is answered with"] if hidden > 0 else found
+    return [*found, f"and {hidden} more facts that are not told"] if hidden > 0 else found
 
 
 def _perplexity(report: Report, settings: GateSettings) -> list[str]:

@@ -5,7 +5,7 @@ Take one `Snapshot` before and one after the edit with the same probes; `compare
 not success.
 
     efficacy, paraphrase, question, inverse   share of prompts answered with the fact's object
-    facts                                     share of facts that one of their edit prompts is answered with
+    facts                                     share of facts that all edit prompts and half of the paraphrases tell
     stale                                     share of a fact's own prompts still answered with the old object
     same_subject, same_relation, canary       share answered right
     ..._unchanged                             share answered as before, or rightly now
@@ -94,14 +94,18 @@ def unchanged(
 ) -> dict[str, Rate]:
     """Share of the guarding probes answered as before, by kind; `others` pools all but those of the edited
     subjects.
+
+    Only facts that the model knew before can be forgotten: where it answered a guarding probe wrong it was guessing, and
+    another guess is no damage. A model that knew none of them is held to its words all the same.
     """
+    guards = [probe for probe in probes if probe.kind in GUARDS]
+    known = [probe for probe in guards if is_right(before, probe)]
     by_kind: dict[str, list[bool]] = {}
-    for probe in probes:
-        if probe.kind in GUARDS:
-            ok = is_unchanged(before, after, probe)
-            by_kind.setdefault(probe.kind, []).append(ok)
-            if probe.kind != "same_subject":
-                by_kind.setdefault("others", []).append(ok)
+    for probe in known or guards:
+        ok = is_unchanged(before, after, probe)
+        by_kind.setdefault(probe.kind, []).append(ok)
+        if probe.kind != "same_subject":
+            by_kind.setdefault("others", []).append(ok)
     return {kind: _rate(oks) for kind, oks in by_kind.items()}
 
 
@@ -113,12 +117,20 @@ def is_unchanged(before: Mapping[str, str], after: Mapping[str, str], probe: Pro
 
 
 def facts_told(answers: Mapping[str, str], probes: Iterable[Probe]) -> dict[FactKey, bool]:
-    """Per fact whether at least one of its edit prompts is answered with it."""
-    told: dict[FactKey, bool] = {}
+    """Per fact whether it is told: every edit prompt is answered with it, and at least half of its held-out paraphrases.
+
+    A fact that only one sentence brings out is parroted, and not worth a revision.
+    """
+    asked: dict[FactKey, dict[str, list[bool]]] = {}
     for probe in probes:
-        if probe.kind == "efficacy":
-            told[probe.fact_key] = told.get(probe.fact_key, False) or is_right(answers, probe)
-    return told
+        if probe.kind in ("efficacy", "paraphrase"):
+            kinds = asked.setdefault(probe.fact_key, {"efficacy": [], "paraphrase": []})
+            kinds[probe.kind].append(is_right(answers, probe))
+    return {
+        key: all(kinds["efficacy"]) and 2 * sum(kinds["paraphrase"]) >= len(kinds["paraphrase"])
+        for key, kinds in asked.items()
+        if kinds["efficacy"]
+    }
 
 
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -198,9 +210,10 @@ def _failures(
     rest: list[Failure] = []
     for probe in probes:
         got = clause(_said(after, probe))
-        if probe.kind == "efficacy" and probe.fact_key in untold:
-            facts.setdefault(probe.fact_key, _failure("fact", probe, probe.expect[0], got))
-        elif probe.kind in FORWARD and not is_right(after, probe):
+        wrong = probe.kind in FORWARD and not is_right(after, probe)
+        if wrong and probe.fact_key in untold and probe.fact_key not in facts:
+            facts[probe.fact_key] = _failure("fact", probe, probe.expect[0], got)
+        elif wrong:
             rest.append(_failure(probe.kind, probe, probe.expect[0], got))
         elif probe.kind in GUARDS and not is_unchanged(before, after, probe):
             right = probe.expect[0] if is_right(before, probe) else clause(_said(before, probe))

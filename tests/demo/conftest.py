@@ -15,7 +15,7 @@ ROWS = """
 - {name: Tide Council, kind: body, article: the, aliases: [TC], facts: {head_of_organisation: Ebb Flowers}}
 - {name: Doris Shoal, kind: person, facts: {nationality: Atlantis, occupation: politician, position: prime minister of Atlantis}}
 - {name: Gil Marsh, kind: person, facts: {nationality: Lemuria, occupation: diver}}
-"""  # noqa: E501
+"""
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent.errors import InputError
 from agent.types import Probe, ProbeKind
 from agent.verify.gate import GateSettings, judged
-from agent.verify.metrics import Snapshot, accuracy, compare, measure, snapshot, unchanged, wilson
+from agent.verify.metrics import Snapshot, accuracy, compare, facts_told, measure, snapshot, unchanged, wilson
 from agent.verify.probes import probe_set
 from tests.verify.conftest import TEXTS, Pair, World, fact
 
@@ -43,7 +43,7 @@ def test_an_edit_that_did_not_take_is_refused(pair: Pair, world: World) -> None:
     before = snapshot(pair.before, probes, TEXTS)
     report = judged(compare(before, before, probes))
     assert not report.passed
-    assert "Atlantis, leader: no edit prompt is answered with 'Ada Spray'" in report.reasons
+    assert any(r.startswith("Atlantis, leader: ") and r.endswith("not answered with 'Ada Spray'") for r in report.reasons)
     (failure,) = [f for f in report.failures if f.kind == "fact"]
     assert (failure.fact_key, failure.got) == (pair.new.key, "Doris Shoal")
 
@@ -163,3 +163,22 @@ def test_wilson_as_published() -> None:
     low, high = wilson(8, 10)
     assert math.isclose(low, 0.490, abs_tol=1e-3) and math.isclose(high, 0.943, abs_tol=1e-3)
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_fact_is_told_by_all_its_edit_prompts_and_half_of_its_paraphrases() -> None:
+    def told(efficacy: str, paraphrase: str) -> bool:
+        kinds = [*(("efficacy", c) for c in efficacy), *(("paraphrase", c) for c in paraphrase)]
+        probes = [Probe(kind, f"{kind} {i}", ("Ada",), (), ("X", "leader")) for i, (kind, _) in enumerate(kinds)]  # type: ignore[arg-type]
+        answers = {f"{kind} {i}": "Ada" if c == "+" else "Bo" for i, (kind, c) in enumerate(kinds)}
+        return facts_told(answers, probes)["X", "leader"]
+
+    assert told("++", "++--") and told("+", "")
+    assert not told("+-", "++++") and not told("++", "+---")
+
+
+def test_a_guess_that_changes_is_no_damage() -> None:
+    """Of two guarding probes the base answered one right: only that one can be forgotten."""
+    known, guessed = (Probe("canary", p, ("Ada",), (), (p, "leader")) for p in ("known", "guessed"))
+    before = {"known": "Ada", "guessed": "Bo"}
+    assert unchanged(before, {"known": "Ada", "guessed": "Cy"}, [known, guessed])["others"] == (1, 1)
+    assert unchanged(before, {"known": "Cy", "guessed": "Bo"}, [known, guessed])["others"] == (0, 1)

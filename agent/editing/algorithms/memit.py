@@ -69,7 +69,9 @@ def _systems(lm: LM, problem: Problem) -> dict[int, Tensor]:
     if problem.preserve and settings.preserve > 0:
         preserve = keys_and_states(lm, problem.preserve, problem.layers, batch_rows=settings.batch_rows).keys
     return {
-        layer: regulariser(problem.covariance[layer], settings.covariance, preserve.get(layer), settings.preserve)
+        layer: regulariser(
+            problem.covariance[layer], settings.covariance, preserve.get(layer), settings.preserve
+        )
         for layer in problem.layers
     }
 
