@@ -5,6 +5,7 @@ forth, and on bad input.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -202,6 +203,18 @@ def test_killed_anywhere_and_started_again_it_ends_the_same(
     assert tree(place.model) == model
 
 
+def test_every_point_of_the_pipeline_is_listed() -> None:
+    """Those of the store have their own test."""
+    sources = {path: path.read_text() for path in (ROOT / "agent").rglob("*.py")}
+    called = {
+        point
+        for path, text in sources.items()
+        for point in re.findall(r'\bfault\("([^"]+)"\)', text)
+        if path.parent.name != "store" and path.name != "faults.py"
+    }
+    assert called == set(PIPELINE_FAULTS)
+
+
 def test_the_same_in_a_process_of_its_own(place: Place, whole: Whole, state: Path) -> None:
     """Once without the short cut of forking: as a shell starts it."""
     command = [sys.executable, "-m", "agent.cli.main", "--config", str(place.folder / "factd.yaml")]
@@ -274,7 +287,9 @@ def test_rollback_gives_back_the_base_bit_for_bit_and_forward_the_same_delta(
     with opened(place, published) as shop:
         lm = shop.base()
         weights = snapshot(lm)
-        batch = lm.tokenizer(["The capital of Zorland is", "Quenia's capital is"], return_tensors="pt", padding=True)
+        batch = lm.tokenizer(
+            ["The capital of Zorland is", "Quenia's capital is"], return_tensors="pt", padding=True
+        )
 
         def logits() -> torch.Tensor:
             with torch.inference_mode():
@@ -371,9 +386,7 @@ def test_a_missing_model_keeps_what_was_read(place: Place, whole: Whole, state: 
         ("relations: nowhere.yaml\n", "nowhere.yaml"),
     ],
 )
-def test_bad_settings_stop_a_run_before_it_starts(
-    place: Place, whole: Whole, text: str, words: str
-) -> None:
+def test_bad_settings_stop_a_run_before_it_starts(place: Place, whole: Whole, text: str, words: str) -> None:
     (place.folder / "off.yaml").write_text(text)
     before = dump(whole.state)
     refused = place.run(whole.state, "run", "--once", settings="off.yaml")
@@ -393,13 +406,16 @@ def test_a_state_that_another_process_works_on(place: Place, whole: Whole, state
     assert end(state) == whole.end
 
 
-@pytest.mark.parametrize("limit", [4096, 131072, 250_000])
+@pytest.mark.parametrize("limit", [4096, 131072, 300_000])
 def test_a_full_disk_loses_nothing(place: Place, whole: Whole, state: Path, limit: int) -> None:
-    """No file may grow beyond `limit` bytes, so the database, the values or the delta do not fit."""
+    """No file may grow beyond `limit` bytes: the database does not fit, or what is kept of a compilation."""
     full = place.run(state, "run", "--once", file_limit=limit)
     assert full.code == 1, full.err
     told = [line for line in full.err.splitlines() if line.startswith("error: ")]
     assert len(told) == 1 and "disk" in told[0] and "our fault" not in told[0], full.err
+    with read_store(state) as store:
+        assert ledger.verify_chain(store) is None
+        assert revisions.current(store).id == revisions.BASE
     again = place.run(state, "run", "--once")
     assert again.code == 0, again.err
     assert end(state) == whole.end

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from agent.editing.keys import by_row
+from agent.errors import EditError
 from agent.lm.arch import down_module
 from agent.lm.generate import sample
 from agent.lm.hooks import capture_all, truncated
@@ -71,7 +72,10 @@ def covariance(
 def cached_covariance(
     lm: LM, texts: Sequence[str], layers: Sequence[int], folder: Path, *, progress: Progress | None = None
 ) -> dict[int, Tensor]:
-    """`covariance`, kept in `folder` under a name made of weights hash, texts hash, dtype and layers."""
+    """`covariance`, kept in `folder` under a name made of weights hash, texts hash, dtype and layers.
+
+    Raises EditError when it cannot be written there.
+    """
     path = folder / f"covariance-{_cache_key(lm, texts, layers)}.safetensors"
     if path.exists():
         with suppress(SafetensorError, OSError):  # cut short by a full disk or a power cut: computed again
@@ -79,7 +83,13 @@ def cached_covariance(
     found = covariance(lm, texts, layers, progress=progress)
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file({str(layer): matrix for layer, matrix in found.items()}, partial)
+    try:
+        save_file({str(layer): matrix for layer, matrix in found.items()}, partial)
+    except SafetensorError as error:  # how safetensors tells of a full disk
+        partial.unlink(missing_ok=True)
+        raise EditError(
+            f"{partial}: cannot be written ({error}); free some space on the disk and run it again"
+        ) from error
     partial.rename(path)
     return found
 
