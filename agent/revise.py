@@ -35,6 +35,8 @@ from agent.verify.probes import ProbeSizes, probe_set
 from agent.workshop import Workshop
 
 _LEASE_S = 3600.0
+# Enough for every probe of some dozens of facts: the search for culprits ranks facts by their failures.
+_FAILURES = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def _compile_and_verify(
     before = _base_snapshot(shop, lm, probes, texts, trials)
     with applied(lm, compiled.delta):
         after = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
-    return compiled, judged(compare(before, after, probes), gate_of(shop.settings.verify))
+    return compiled, judged(compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify))
 
 
 def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Compiled:

@@ -28,6 +28,7 @@ class EditSettings:
     model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of.
+    `give_up`: a request whose mean NLL is still above this after all steps gets no value; 0 for never.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
     """
 
@@ -40,6 +41,7 @@ class EditSettings:
     decay: float = 0.05
     clamp: float = 1.5
     stop_loss: float = 0.05
+    give_up: float = 0.0
     covariance: float = 0.1
     preserve: float = 1.0
     contexts: int = 2
@@ -74,7 +76,7 @@ class EditSettings:
         ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")
-        for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss"):
+        for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss", "give_up"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"editing.{name} must not be negative, got {getattr(self, name)}")
 

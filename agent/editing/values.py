@@ -85,9 +85,11 @@ def _optimise_chunk(
     push = torch.zeros(len(requests), width, device=lm.device, requires_grad=True)
     optimiser = torch.optim.Adam([push], lr=settings.lr)
     active = torch.ones(len(requests), dtype=torch.bool, device=lm.device)
+    loss = torch.zeros(len(requests), device=lm.device)
     for _ in range(settings.steps):
         optimiser.zero_grad()
         nll, kl = _losses(lm, rows, push * unit, layer, len(requests))
+        loss = torch.where(active, nll.detach(), loss)
         penalty = settings.decay * push.square().mean(-1)
         (nll + settings.kl * kl + penalty)[active].sum().backward()
         done = active & (nll.detach() < settings.stop_loss) & (kl.detach() < max(settings.stop_loss, 0.05))
@@ -97,7 +99,9 @@ def _optimise_chunk(
             if not bool(active.any()):
                 break
             rows = rows.pick(active[rows.owner])
-    return (push.detach() * unit).cpu()
+    # What the model cannot be made to say would only push it about, and the facts solved with it: its value is nothing.
+    hopeless = loss > settings.give_up if settings.give_up else torch.zeros_like(active)
+    return torch.where(hopeless[:, None], 0.0, push.detach() * unit).cpu()
 
 
 def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: float) -> None:

@@ -9,7 +9,8 @@ interval misses the threshold.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from agent.errors import ConfigError
@@ -51,6 +52,7 @@ class GateSettings:
 
 
 _NAMED_FACTS = 5
+_FEW = 4
 # metric of the report, threshold of the settings, what it counts
 _RULES = (
     ("efficacy", "efficacy", "edit prompts are answered with the new fact"),
@@ -117,7 +119,7 @@ def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bi
     """Find facts to leave out so that the rest passes. `try_(subset)` compiles and judges a subset, in the
     order of `facts`.
 
-    Groups are added to what is kept already; one that fails is halved, after the facts that its report names
+    Groups are added to what is kept already; one that fails is halved, after the worst facts that its report names
     as failed are left out. So the kept facts have always passed *together*, whatever facts do to one another.
     One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than
     `max_trials`.
@@ -140,8 +142,7 @@ def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bi
         elif len(group) == 1:
             culprits += group
         else:
-            failed = failed_facts(tried)
-            named = [i for i in group if facts[i].key in failed]
+            named = _worst(tried, {i: facts[i].key for i in group})
             culprits += named
             groups += [part for part in _parts(group, named) if part]
 
@@ -149,6 +150,16 @@ def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bi
         return tuple(facts[i] for i in sorted(indices))
 
     return Bisection(chosen(kept), chosen(culprits), chosen(undecided), report, trials)
+
+
+def _worst(report: Report, keys: Mapping[int, FactKey]) -> list[int]:
+    """The facts that a failing report names; of many only the half with most failures.
+
+    A fact that cannot be written spoils others that are solved with it and take without it: those get another chance.
+    """
+    failed, counts = failed_facts(report), Counter(f.fact_key for f in report.failures)
+    named = sorted((i for i in keys if keys[i] in failed), key=lambda i: (-counts[keys[i]], i))
+    return named[: max(_FEW, (len(named) + 1) // 2)]
 
 
 def _parts(group: list[int], named: list[int]) -> list[list[int]]:
