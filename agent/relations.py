@@ -19,9 +19,21 @@ from agent.types import Entity
 Cardinality = Literal["one", "many"]
 PromptSet = Literal["edit", "probes", "questions"]
 _SLOT = re.compile(r"\{(\w*)\}")
-_KEYS = (
-    ["wikidata", "subject", "kinds", "object", "cardinality", "title", "roles", "news", "edit", "probes", "questions", "inverse", "policy"]
-)
+_KEYS = [
+    "wikidata",
+    "subject",
+    "kinds",
+    "object",
+    "cardinality",
+    "title",
+    "roles",
+    "news",
+    "edit",
+    "probes",
+    "questions",
+    "inverse",
+    "policy",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,9 @@ def _compile_and_verify(
     before = _base_snapshot(shop, lm, probes, texts, trials)
     with applied(lm, compiled.delta):
         after = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
-    return compiled, judged(compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify))
+    return compiled, judged(
+        compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify)
+    )
 
 
 def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Compiled:

@@ -76,7 +76,16 @@ class EditSettings:
         ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")
-        for name in ("kl", "decay", "covariance", "preserve", "contexts", "context_tokens", "stop_loss", "give_up"):
+        for name in (
+            "kl",
+            "decay",
+            "covariance",
+            "preserve",
+            "contexts",
+            "context_tokens",
+            "stop_loss",
+            "give_up",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"editing.{name} must not be negative, got {getattr(self, name)}")
 

@@ -42,7 +42,10 @@ def test_one_failure_of_three_does_not_refuse_but_an_untold_fact_does() -> None:
     assert judge(_report(small, 3))[0]
     untold = Failure(("Atlantis", "leader"), "fact", "The premier of Atlantis is", "Ada Spray", "Doris Shoal")
     report = _report(n=3, failures=(untold,))
-    assert judge(report) == (False, ("Atlantis, leader: 'The premier of Atlantis is' is not answered with 'Ada Spray'",))
+    assert judge(report) == (
+        False,
+        ("Atlantis, leader: 'The premier of Atlantis is' is not answered with 'Ada Spray'",),
+    )
     assert failed_facts(report) == {("Atlantis", "leader")}
     assert judge(report, GateSettings(every_fact=False))[0]
     many = _report(n=3, failures=tuple(Failure((str(i), "leader"), "fact", "", "", "") for i in range(9)))

@@ -43,7 +43,10 @@ def test_an_edit_that_did_not_take_is_refused(pair: Pair, world: World) -> None:
     before = snapshot(pair.before, probes, TEXTS)
     report = judged(compare(before, before, probes))
     assert not report.passed
-    assert any(r.startswith("Atlantis, leader: ") and r.endswith("not answered with 'Ada Spray'") for r in report.reasons)
+    assert any(
+        r.startswith("Atlantis, leader: ") and r.endswith("not answered with 'Ada Spray'")
+        for r in report.reasons
+    )
     (failure,) = [f for f in report.failures if f.kind == "fact"]
     assert (failure.fact_key, failure.got) == (pair.new.key, "Doris Shoal")
 
@@ -168,7 +171,9 @@ def test_wilson_as_published() -> None:
 def test_a_fact_is_told_by_all_its_edit_prompts_and_half_of_its_paraphrases() -> None:
     def told(efficacy: str, paraphrase: str) -> bool:
         kinds = [*(("efficacy", c) for c in efficacy), *(("paraphrase", c) for c in paraphrase)]
-        probes = [Probe(kind, f"{kind} {i}", ("Ada",), (), ("X", "leader")) for i, (kind, _) in enumerate(kinds)]  # type: ignore[arg-type]
+        probes = [
+            Probe(kind, f"{kind} {i}", ("Ada",), (), ("X", "leader")) for i, (kind, _) in enumerate(kinds)
+        ]  # type: ignore[arg-type]
         answers = {f"{kind} {i}": "Ada" if c == "+" else "Bo" for i, (kind, c) in enumerate(kinds)}
         return facts_told(answers, probes)["X", "leader"]
 
