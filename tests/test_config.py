@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import Settings, flat, load, load_with_origin
+from agent.config import Settings, changed, flat, load, load_with_origin, model_editing
+from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
 from agent.paths import FEEDS, POCKET, WORLD, data_file, shipped
 from agent.policy import AutoRule, Policy
@@ -30,8 +31,28 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def shipped_defaults() -> Settings:
+    """The built-in settings with what the default model's own checkpoint says about editing it."""
+    own = model_editing(Settings().model.path)
+    assert own, "the shipped model carries its editing settings"
+    return replace(
+        Settings(), editing=changed(EditSettings(), {k: str(v) for k, v in own.items()}, "editing")
+    )
+
+
+def test_a_checkpoints_own_settings_give_way_to_the_users(folder: Path) -> None:
+    (folder / "model").mkdir()
+    write(folder / "model" / "factd-editing.yaml", "steps: 7\nclamp: 3.0\n")
+    write(folder / "factd.yaml", "model: {path: ./model}\nediting: {clamp: 2.0}\n")
+    editing = load(environ={}).editing
+    assert (editing.steps, editing.clamp, editing.lr) == (7, 2.0, EditSettings().lr)
+    write(folder / "model" / "factd-editing.yaml", "stepps: 7\n")
+    with pytest.raises(ConfigError, match=r"factd-editing\.yaml.*stepps.*steps"):
+        load(environ={})
+
+
 def test_without_any_file_the_defaults_hold(folder: Path) -> None:
-    assert load(environ={}) == Settings()
+    assert load(environ={}) == shipped_defaults()
 
 
 def test_each_layer_outdoes_the_one_before(folder: Path) -> None:
@@ -134,7 +155,7 @@ def test_a_mistake_in_a_variable_is_named(folder: Path, environ: dict[str, str],
 
 def test_variables_that_steer_the_program_are_no_settings(folder: Path) -> None:
     environ = {"FACTD_FAULT": "read:now", "FACTD_TRACEBACK": "1", "PATH": "/bin"}
-    assert load(environ=environ) == Settings()
+    assert load(environ=environ) == shipped_defaults()
 
 
 def test_variables_hold_yaml(folder: Path) -> None:
@@ -194,7 +215,7 @@ def test_shipped_paths_work_from_anywhere(folder: Path) -> None:
 
 def test_an_empty_section_is_no_change(folder: Path) -> None:
     write(folder / "factd.yaml", "policy:\nmodel: {arch: null}\nsources:\n")
-    assert load(environ={}) == Settings()
+    assert load(environ={}) == shipped_defaults()
 
 
 def test_auto_approval_is_a_list_of_rules_or_off(folder: Path) -> None:

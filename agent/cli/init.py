@@ -54,7 +54,7 @@ def filled(template: str, *, model: str | None, feeds: Sequence[str], state: Pat
     """The template with these values in place of its own; its comments stay. Raises ConfigError when it has
     no such key.
     """
-    text = template
+    text = _commented_out(template, "editing")
     if model is not None:
         path = Path(model).expanduser()
         text = _with(
@@ -66,6 +66,15 @@ def filled(template: str, *, model: str | None, feeds: Sequence[str], state: Pat
         rows = (f"\n  - {{name: {_quoted(name)}, url: {_quoted(url)}}}" for name, url in _named(feeds))
         text = _with(text, r"sources:", "".join(rows), "sources")
     return text
+
+
+def _commented_out(text: str, section: str) -> str:
+    """The section as comments: written out, its defaults would overrule what a checkpoint says of itself."""
+    lines, inside = [], False
+    for line in text.splitlines(keepends=True):
+        inside = line.startswith(f"{section}:") or (inside and line.startswith((" ", "#")))
+        lines.append(f"# {line}" if inside and not line.startswith("#") else line)
+    return "".join(lines)
 
 
 def _is_ready(asked: Session) -> bool:
