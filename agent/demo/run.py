@@ -179,11 +179,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (options.out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")
     _say("Next", "")
     config = "--config configs/demo.yaml"
-    _show(f"  factd {config} queue list --status live      # what is in the weights now")
-    _show(f"  factd {config} ask 'Who leads Japan?' --both  # with the base beside it")
-    _show(f"  factd {config} blame 'United Kingdom' head_of_government")
-    _show(f"  factd {config} plan --explain                # why the rest was left alone")
-    _show(f"  factd {config} rollback 0 --reason 'try it'  # the base answers again, bit for bit")
+    _show(f"  .venv/bin/factd {config} queue list --status live      # what is in the weights now")
+    _show(f"  .venv/bin/factd {config} ask 'Who leads Japan?' --both  # with the base beside it")
+    _show(f"  .venv/bin/factd {config} blame 'United Kingdom' head_of_government")
+    _show(f"  .venv/bin/factd {config} plan --explain                # why the rest was left alone")
+    _show(f"  .venv/bin/factd {config} rollback 0 --reason 'try it'  # the base answers again, bit for bit")
     _show(f"written: {options.out / 'demo.json'}")
     return 0 if revision_is_good(result) else 4
 
