@@ -21,7 +21,7 @@ from agent.editing.cache import load_values, save_values
 from agent.editing.compile import Compiled, Material, compile_delta, default_layers, value_key
 from agent.editing.covariance import own_samples
 from agent.editing.delta import applied
-from agent.errors import EditError, UnknownId
+from agent.errors import EditError
 from agent.faults import fault
 from agent.lm.load import LM
 from agent.material import edit_request, preserve_texts
@@ -47,10 +47,6 @@ class Revised:
     report: Report | None
     added: tuple[Proposal, ...] = ()
     failed: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def changed(self) -> bool:
-        return self.revision is not None and bool(self.added or self.report)
 
 
 @dataclass(slots=True)
@@ -272,13 +268,3 @@ def _base_snapshot(
         if first:
             trials.base_perplexity = asked.perplexity
     return Snapshot(dict(trials.base_answers), trials.base_perplexity, len(texts))
-
-
-def rollback(shop: Workshop, to_id: int, *, reason: str, who: str) -> Revision:
-    """Serve an earlier revision, or the base (0). Nothing is deleted. Raises UnknownId, LockHeld."""
-    known = {0, *(revision.id for revision in revisions.revisions(shop.store))}
-    if to_id not in known:
-        raise UnknownId(f"revision {to_id}: there is none; `factd revisions` shows those there are")
-    with worker_lock(shop.store.folder):
-        revisions.repair(shop.store)
-        return revisions.rollback(shop.store, to_id, reason=reason, who=who, now=shop.clock())

@@ -78,7 +78,7 @@ def rollback(
     if not reason.strip():
         raise UsageError("going back needs a reason: add --reason TEXT")
     asked = session(ctx)
-    # As agent.revise.rollback does, without bringing in torch: nothing is computed here.
+    # Straight to the store: nothing is computed here, so torch stays out.
     with asked.writing() as store:
         stored.get(store, id)
         with worker_lock(store.folder):
