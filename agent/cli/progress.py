@@ -19,6 +19,7 @@ _NAMES = {
     "ask": "asking the model",
     "covariance": "measuring the model",
     "values": "optimising values",
+    "polish": "polishing the edits",
     "before": "asking the base model",
     "verify": "asking the edited model",
 }

@@ -22,6 +22,7 @@ from agent.editing.contexts import prefixes
 from agent.editing.covariance import cached_covariance, covariance, own_samples
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.keys import SubjectText
+from agent.editing.polish import polish
 from agent.editing.settings import EditSettings
 from agent.editing.values import optimise_values
 from agent.errors import EditError
@@ -43,6 +44,8 @@ _CARRIERS = (
     "Today {}",
     "For {}",
 )
+# Prompts about other subjects whose answers polishing watches: the first of the preserve keys, which come shuffled.
+_PROTECTED = 256
 # Where published work edits: the early middle of the stack (causal tracing of ROME; layers 4-8 of 32 in
 # MEMIT's Llama settings).
 _DEFAULT_SPAN = (0.12, 0.27)
@@ -122,6 +125,10 @@ def _joint(
         settings=settings,
     )
     updates = ALGORITHMS[settings.algorithm](lm, problem)
+    if settings.polish:
+        tell = (lambda done, total: progress("polish", done, total)) if progress else None
+        protected = [row.text for row in material.preserve[:_PROTECTED]]
+        updates = polish(lm, requests, contexts, updates, protected, settings, tell)
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
 
 
@@ -177,7 +184,7 @@ def default_layers(lm: LM) -> tuple[int, ...]:
 def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
     """What a value vector depends on: weights, request, its layer and the settings of its optimisation."""
     ignored = {"algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens",
-               "batch_rows", "carriers", "rounds"}  # fmt: skip
+               "batch_rows", "carriers", "rounds", "polish", "polish_lr"}  # fmt: skip
     relevant = {name: value for name, value in asdict(settings).items() if name not in ignored}
     dtype = str(next(lm.model.parameters()).dtype)
     wanted = {name: value for name, value in asdict(request).items() if name != "target_old"}

@@ -28,6 +28,7 @@ class EditSettings:
     model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of.
+    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their rate.
     `give_up`: a request whose mean NLL is still above this after all steps gets no value; 0 for never.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
     """
@@ -47,6 +48,8 @@ class EditSettings:
     contexts: int = 2
     carriers: bool = True
     rounds: int = 3
+    polish: int = 0
+    polish_lr: float = 0.05
     context_tokens: int = 8
     samples: int = 400
     sample_tokens: int = 48
@@ -85,6 +88,8 @@ class EditSettings:
             "context_tokens",
             "stop_loss",
             "give_up",
+            "polish",
+            "polish_lr",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"editing.{name} must not be negative, got {getattr(self, name)}")

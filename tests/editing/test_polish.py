@@ -1,0 +1,88 @@
+"""Polishing: the objective falls, the rank and the keys stay, and nothing else is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from agent.editing.compile import Compiled, Material, compile_delta
+from agent.editing.delta import applied
+from agent.errors import ConfigError
+from agent.lm.load import LM
+from agent.lm.tokens import encode, encode_target, pad_left
+from agent.types import EditRequest
+from tests.editing.edits import QUENIA, ZORLAND, edit, material, settings
+from tests.models import snapshot, unchanged
+
+EDITS = [ZORLAND, QUENIA, edit("Bavoria", "Ulmo")]
+# Few steps and a strong covariance: a solve that leaves something to be done.
+ROUGH = {"steps": 12, "covariance": 0.5, "rounds": 1, "samples": 40}
+
+
+def compiled(lm: LM, **changes: object) -> Compiled:
+    known = material("Zorland", "Quenia", "Bavoria")
+    return compile_delta(lm, EDITS, settings(**{**ROUGH, **changes}), known)
+
+
+def last_logp(lm: LM, prompt: str) -> torch.Tensor:
+    """(vocab,) log-probabilities of the next token."""
+    with torch.no_grad():
+        return lm.model(**pad_left(lm, encode(lm, [prompt])).model_inputs).logits[0, -1].log_softmax(-1)
+
+
+def objective(lm: LM, found: Compiled, requests: list[EditRequest], kl: float) -> float:
+    """Mean NLL of one-token targets plus kl times the mean divergence of the keep prompts from the base."""
+    keeps = [(prompt, last_logp(lm, prompt)) for r in requests for prompt in r.keep]
+    with applied(lm, found.delta):
+        nll = [
+            -float(last_logp(lm, p)[encode_target(lm, r.target_new)[0]]) for r in requests for p in r.prompts
+        ]
+        moved = [float((was.exp() * (was - last_logp(lm, p))).sum()) for p, was in keeps]
+    return sum(nll) / len(nll) + kl * sum(moved) / len(moved)
+
+
+def test_polishing_lowers_what_it_minimises(taught: LM) -> None:
+    rough, better = (compiled(taught, polish=n, kl=0.5) for n in (0, 10))
+    assert objective(taught, better, EDITS, 0.5) < 0.8 * objective(taught, rough, EDITS, 0.5)
+
+
+def test_the_keys_and_the_rank_stay_and_the_base_is_not_touched(taught: LM) -> None:
+    before = snapshot(taught)
+    rough, better = compiled(taught), compiled(taught, polish=3)
+    assert unchanged(taught, before)
+    assert all(p.grad is None for p in taught.model.parameters())
+    for name, update in better.delta.updates.items():
+        assert torch.equal(update.right, rough.delta.updates[name].right)
+        assert update.rank == len(EDITS)
+        assert not torch.equal(update.left, rough.delta.updates[name].left)
+
+
+def test_the_same_request_gives_the_same_bytes_in_any_order(taught: LM) -> None:
+    known = material("Zorland", "Quenia", "Bavoria")
+    wanted = settings(**ROUGH, polish=3)
+    one, other = (compile_delta(taught, order, wanted, known) for order in (EDITS, EDITS[::-1]))
+    assert one.delta.sha == other.delta.sha
+
+
+def test_values_do_not_depend_on_polishing(taught: LM) -> None:
+    rough = compiled(taught)
+    told: list[str] = []
+    compile_delta(
+        taught, EDITS, settings(**ROUGH, polish=2), Material(known_values=rough.values),
+        lambda stage, done, total: told.append(stage),
+    )  # fmt: skip
+    assert "values" not in told and told.count("polish") == 2
+
+
+def test_a_fact_that_was_given_up_stays_out(taught: LM) -> None:
+    hopeless = dataclasses.replace(ZORLAND, target_new="Mipa Sorna Mipa Ulmo")
+    wanted = settings(**{**ROUGH, "steps": 2}, give_up=1e-6, polish=2)
+    found = compile_delta(taught, [hopeless, QUENIA], wanted, Material())
+    assert all(not update.left.any() for update in found.delta.updates.values())
+
+
+def test_a_negative_number_of_steps_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"editing\.polish must not be negative"):
+        settings(polish=-1)
