@@ -51,8 +51,9 @@ class Revised:
 
 @dataclass(slots=True)
 class _Trials:
-    """The base's answers, asked once, and the last compilation by set of proposals."""
+    """The base's answers, asked once, the texts for perplexity, and the compilations by set of proposals."""
 
+    texts: list[str] = field(default_factory=list)
     base_answers: dict[str, str] = field(default_factory=dict)
     base_perplexity: float = float("nan")
     done: dict[tuple[int, ...], tuple[Compiled, Report]] = field(default_factory=dict)
@@ -162,10 +163,10 @@ def _compile_and_verify(
     fault("apply:after-compile")
     facts = [p.fact for p in proposals]
     probes = probes_of(shop, facts, proposals)
-    texts = neutral_texts(shop, lm)
-    before = _base_snapshot(shop, lm, probes, texts, trials)
+    trials.texts = trials.texts or neutral_texts(shop, lm)
+    before = _base_snapshot(shop, lm, probes, trials)
     with applied(lm, compiled.delta):
-        after = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
+        after = snapshot(lm, probes, trials.texts, progress=lambda d, t: shop.progress("verify", d, t))
     return compiled, judged(
         compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify)
     )
@@ -254,17 +255,15 @@ def neutral_texts(shop: Workshop, lm: LM) -> list[str]:
     return own_samples(lm, 64, 48, shop.settings.editing.seed + 1)
 
 
-def _base_snapshot(
-    shop: Workshop, lm: LM, probes: Sequence[Probe], texts: Sequence[str], trials: _Trials
-) -> Snapshot:
+def _base_snapshot(shop: Workshop, lm: LM, probes: Sequence[Probe], trials: _Trials) -> Snapshot:
     """The base's answers; what it has answered in an earlier trial is not asked again."""
     missing = [p for p in probes if p.prompt not in trials.base_answers]
     if missing or not trials.done:
         first = not trials.base_answers
         asked = snapshot(
-            lm, missing, texts if first else (), progress=lambda d, t: shop.progress("before", d, t)
+            lm, missing, trials.texts if first else (), progress=lambda d, t: shop.progress("before", d, t)
         )
         trials.base_answers.update(asked.answers)
         if first:
             trials.base_perplexity = asked.perplexity
-    return Snapshot(dict(trials.base_answers), trials.base_perplexity, len(texts))
+    return Snapshot(dict(trials.base_answers), trials.base_perplexity, len(trials.texts))

@@ -30,10 +30,12 @@ from agent.lm.load import LM, load_lm
 from agent.material import edit_request, preserve_texts
 from agent.relations import Relation, load_relations
 from agent.types import Fact
+from agent.verify.answers import matches
 
 EDITED = ("head_of_state", "head_of_government", "ceo", "head_coach", "headquarters", "capital",
           "head_of_organisation", "central_bank_governor")  # fmt: skip
 ROOT = Path(__file__).parent.parent
+_NEW_TOKENS = 14
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -42,12 +44,6 @@ class Ask:
     kind: str
     prompt: str
     expect: str
-
-
-def answered(answer: str, expect: str) -> bool:
-    """The continuation starts with the object, and the object ends there."""
-    got = answer.strip()
-    return got.startswith(expect) and not got[len(expect) : len(expect) + 1].isalnum()
 
 
 def swaps(
@@ -115,7 +111,7 @@ def evaluate(
     people = {e.name for e in catalogue.entities.values() if e.kind == "person"}
     edits = swaps(catalogue, relations, count, seed, people)
     questions = asks(catalogue, relations, edits, seed, others)
-    before = generate(lm, [q.prompt for q in questions], max_new_tokens=10, batch_size=256)
+    before = generate(lm, [q.prompt for q in questions], max_new_tokens=_NEW_TOKENS, batch_size=256)
     requests = [
         edit_request(Fact(s, r, new, EPOCH), relations, catalogue, target_old=old) for s, r, old, new in edits
     ]
@@ -126,20 +122,20 @@ def evaluate(
     compiled = compile_delta(lm, requests, settings, material)
     seconds = time.perf_counter() - started
     with applied(lm, compiled.delta):
-        after = generate(lm, [q.prompt for q in questions], max_new_tokens=10, batch_size=256)
+        after = generate(lm, [q.prompt for q in questions], max_new_tokens=_NEW_TOKENS, batch_size=256)
     result: dict[str, Any] = {"edits": count, "seconds": round(seconds, 2)}
     for kind in ("efficacy", "paraphrase", "question"):
         pairs = [(q, a) for q, a in zip(questions, after, strict=True) if q.kind == kind]
-        result[kind] = round(sum(answered(a, q.expect) for q, a in pairs) / max(len(pairs), 1), 4)
+        result[kind] = round(sum(matches(a, [q.expect]) for q, a in pairs) / max(len(pairs), 1), 4)
     for kind in ("same_subject", "others"):
         # of the facts the base knows, how many are still answered right; and how many answers are the same words
         known = [
             (q, b, a)
             for q, b, a in zip(questions, before, after, strict=True)
-            if q.kind == kind and answered(b, q.expect)
+            if q.kind == kind and matches(b, [q.expect])
         ]
         total = sum(q.kind == kind for q in questions)
-        result[kind] = round(sum(answered(a, q.expect) for q, _, a in known) / max(len(known), 1), 4)
+        result[kind] = round(sum(matches(a, [q.expect]) for q, _, a in known) / max(len(known), 1), 4)
         result[f"{kind}_base"] = round(len(known) / max(total, 1), 4)
     weights = [
         float((u.left @ u.right.T).norm() / lm.model.get_parameter(n).float().cpu().norm())

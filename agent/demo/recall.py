@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as hf_logging
 
 from agent.demo.forms import World, load_world, prompt_text, split_forms
 from agent.errors import FactdError
+from agent.lm.generate import generate
+from agent.lm.load import LM, load_lm
+from agent.verify.answers import matches
 
-_NEW_TOKENS = 12
+# The longest name of the world is twelve tokens; a name that is cut counts as wrong.
+_NEW_TOKENS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +60,14 @@ def questions(world: World, seed: int, sample: int | None = None) -> list[Asked]
     return asked
 
 
-def is_right(answer: str, objects: Sequence[str]) -> bool:
-    """Whether the continuation starts with one of the objects and the word ends there."""
-    text = answer.strip()
-    return any(text.startswith(o) and not text[len(o) : len(o) + 1].isalnum() for o in objects)
-
-
-def generate(model: Any, tokenizer: Any, prompts: Sequence[str], batch: int = 256) -> list[str]:
-    """Greedy continuations in the order of `prompts`, padded on the left, at most 12 new tokens."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    answers = [""] * len(prompts)
-    for at in range(0, len(order), batch):
-        chosen = order[at : at + batch]
-        inputs = tokenizer(
-            [prompts[i] for i in chosen], return_tensors="pt", padding=True, padding_side="left"
-        ).to(model.device)
-        with torch.inference_mode():
-            out = model.generate(
-                **inputs, max_new_tokens=_NEW_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
-            )
-        new = out[:, inputs["input_ids"].shape[1] :]
-        for i, text in zip(chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-            answers[i] = text
-    return answers
-
-
-def recall(
-    model: Any, tokenizer: Any, world: World, seed: int, sample: int | None = None, examples: int = 20
-) -> dict[str, Any]:
+def recall(lm: LM, world: World, seed: int, sample: int | None = None, examples: int = 20) -> dict[str, Any]:
     """Accuracy over `trained` and `held_out` forms, each also `by_relation`, and the first wrong answers."""
     asked = questions(world, seed, sample)
-    answers = generate(model, tokenizer, [q.prompt for q in asked])
+    answers = generate(lm, [q.prompt for q in asked], max_new_tokens=_NEW_TOKENS, batch_size=256)
     right: dict[tuple[str, str], list[bool]] = defaultdict(list)
     wrong: list[dict[str, str]] = []
     for question, answer in zip(asked, answers, strict=True):
-        ok = is_right(answer, question.objects)
+        ok = matches(answer, question.objects)
         right["held_out" if question.held_out else "trained", question.relation].append(ok)
         if not ok and len(wrong) < examples:
             wrong.append({"prompt": question.prompt, "expected": question.objects[0], "got": answer.strip()})
@@ -109,9 +83,7 @@ def recall(
 def recall_of(folder: Path, world: World, sample: int | None = None, device: str = "cpu") -> dict[str, Any]:
     """`recall` of a folder that `agent.demo.train` wrote, with the seed that it was trained with."""
     seed = int(yaml.safe_load((folder / "recipe.yaml").read_text())["seed"])
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
-    model = model.to(device).eval()
-    return recall(model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False), world, seed, sample)
+    return recall(load_lm(str(folder), dtype="float32", device=device), world, seed, sample)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,8 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="ask only this many facts")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()
     try:
         result = recall_of(options.model, load_world(), options.sample, options.device)
     except FactdError as error:

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import json
-import math
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import InputError
 from agent.types import Failure, Report
-from agent.verify.report import from_json, lines, to_json
+from agent.verify.report import lines
 
 values = st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False), max_size=4)
 texts = st.text(max_size=20)
@@ -25,24 +20,6 @@ reports = st.builds(
     ).map(tuple),
     examples=st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple),
 )
-
-
-@given(reports)
-def test_a_report_survives_json(report: Report) -> None:
-    assert from_json(to_json(report)) == report
-    json.loads(to_json(report), parse_constant=pytest.fail)
-
-
-def test_nan_survives_json() -> None:
-    assert math.isnan(from_json(to_json(Report({}, {"perplexity": math.nan}, {}, False))).after["perplexity"])
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"version": 99}', '{"version": 1}', '{"version": 1, "before": 3}', "null"]
-)
-def test_what_is_no_report_is_refused(text: str) -> None:
-    with pytest.raises(InputError):
-        from_json(text)
 
 
 @given(reports)
