@@ -14,7 +14,7 @@ from agent.editing.keys import SubjectText
 from agent.relations import Relation
 from agent.types import EditRequest, Fact
 
-_KEEP = 6
+_KEEP = 10
 
 
 def edit_request(

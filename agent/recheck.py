@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from agent.revise import gate_of, neutral_texts, probes_of
+from agent.revise import all_texts, gate_of, neutral_texts, probes_of
 from agent.store import revisions
 from agent.types import Report, Revision
 from agent.verify.gate import judged
@@ -43,7 +43,7 @@ def recheck(shop: Workshop) -> Recheck:
     members = revisions.members(shop.store, revision.id)
     probes = probes_of(shop, [p.fact for p in members], members)
     lm = shop.base()
-    texts = neutral_texts(shop, lm)
+    texts = neutral_texts(shop.catalogue, all_texts(shop, lm), members)
     before = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("before", d, t))
     with shop.served() as served:
         after = snapshot(served, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))

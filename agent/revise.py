@@ -16,6 +16,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from agent.catalogue import Catalogue
 from agent.config import VerifySettings
 from agent.editing.cache import load_values, save_values
 from agent.editing.compile import Compiled, Material, compile_delta, default_layers, value_key
@@ -55,7 +56,6 @@ class _Trials:
 
     texts: list[str] = field(default_factory=list)
     base_answers: dict[str, str] = field(default_factory=dict)
-    base_perplexity: float = float("nan")
     done: dict[tuple[int, ...], tuple[Compiled, Report]] = field(default_factory=dict)
 
 
@@ -163,10 +163,11 @@ def _compile_and_verify(
     fault("apply:after-compile")
     facts = [p.fact for p in proposals]
     probes = probes_of(shop, facts, proposals)
-    trials.texts = trials.texts or neutral_texts(shop, lm)
-    before = _base_snapshot(shop, lm, probes, trials)
+    trials.texts = trials.texts or all_texts(shop, lm)
+    texts = neutral_texts(shop.catalogue, trials.texts, proposals)
+    before = _base_snapshot(shop, lm, probes, texts, trials)
     with applied(lm, compiled.delta):
-        after = snapshot(lm, probes, trials.texts, progress=lambda d, t: shop.progress("verify", d, t))
+        after = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
     return compiled, judged(
         compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify)
     )
@@ -244,26 +245,41 @@ def gate_of(verify: VerifySettings) -> GateSettings:
     )
 
 
-def neutral_texts(shop: Workshop, lm: LM) -> list[str]:
+def all_texts(shop: Workshop, lm: LM) -> list[str]:
     """Texts for perplexity: one document a line of `verify.texts`, else what the base itself writes with another seed."""
     path = shop.settings.verify.texts
-    if path is not None:
-        try:
-            return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except OSError as error:
-            raise EditError(f"{path}: verify.texts cannot be read ({error.strerror})") from error
-    return own_samples(lm, 64, 48, shop.settings.editing.seed + 1)
+    if path is None:
+        return own_samples(lm, 64, 48, shop.settings.editing.seed + 1)
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise EditError(f"{path}: verify.texts cannot be read ({error.strerror})") from error
 
 
-def _base_snapshot(shop: Workshop, lm: LM, probes: Sequence[Probe], trials: _Trials) -> Snapshot:
-    """The base's answers; what it has answered in an earlier trial is not asked again."""
+def neutral_texts(catalogue: Catalogue, texts: Sequence[str], proposals: Sequence[Proposal]) -> list[str]:
+    """The texts that say nothing of what the proposals overwrite (a subject, by any of its names, and its old object): those ought
+    to become unlikely.
+    """
+    overwritten = [(_names_of(catalogue, p.fact.subject), p.target_old) for p in proposals if p.target_old]
+    return [
+        text
+        for text in texts
+        if not any(old in text and any(name in text for name in names) for names, old in overwritten)
+    ]
+
+
+def _names_of(catalogue: Catalogue, subject: str) -> tuple[str, ...]:
+    entity = catalogue.entity(subject)
+    return (entity.name, *entity.aliases, *entity.demonyms)
+
+
+def _base_snapshot(
+    shop: Workshop, lm: LM, probes: Sequence[Probe], texts: Sequence[str], trials: _Trials
+) -> Snapshot:
+    """The base's answers; what it has answered in an earlier trial is not asked again. Which texts are neutral is another matter in
+    every trial.
+    """
     missing = [p for p in probes if p.prompt not in trials.base_answers]
-    if missing or not trials.done:
-        first = not trials.base_answers
-        asked = snapshot(
-            lm, missing, trials.texts if first else (), progress=lambda d, t: shop.progress("before", d, t)
-        )
-        trials.base_answers.update(asked.answers)
-        if first:
-            trials.base_perplexity = asked.perplexity
-    return Snapshot(dict(trials.base_answers), trials.base_perplexity, len(trials.texts))
+    asked = snapshot(lm, missing, texts, progress=lambda d, t: shop.progress("before", d, t))
+    trials.base_answers.update(asked.answers)
+    return Snapshot(dict(trials.base_answers), asked.perplexity, len(texts))

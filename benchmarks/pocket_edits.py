@@ -14,14 +14,16 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from agent.catalogue import Catalogue, load_catalogue
+from agent.config import model_editing
 from agent.editing.compile import Material, compile_delta
 from agent.editing.delta import applied
 from agent.editing.settings import EditSettings
@@ -29,6 +31,7 @@ from agent.lm.generate import generate
 from agent.lm.load import LM, load_lm
 from agent.material import edit_request, preserve_texts
 from agent.relations import Relation, load_relations
+from agent.typed import build
 from agent.types import Fact
 from agent.verify.answers import matches
 
@@ -145,26 +148,12 @@ def evaluate(
     return result
 
 
-def parse_settings(items: Sequence[str]) -> EditSettings:
-    values: dict[str, Any] = {}
-    kinds = {f.name: f.type for f in dataclasses.fields(EditSettings)}
-    for item in items:
-        key, _, value = item.partition("=")
-        kind = str(kinds[key])
-        values[key] = (
-            tuple(int(x) for x in value.split(","))
-            if kind.startswith("tuple")
-            else (
-                value == "True"
-                if kind == "bool"
-                else int(value)
-                if kind == "int"
-                else float(value)
-                if kind == "float"
-                else value
-            )
-        )
-    return EditSettings(**values)
+def parse_settings(items: Sequence[str], known: Mapping[str, Any] | None = None) -> EditSettings:
+    """`key=value` items over `known` settings. Raises ConfigError."""
+    given = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in items)}
+    if isinstance(given.get("layers"), str):
+        given["layers"] = [int(layer) for layer in given["layers"].split(",")]
+    return build(EditSettings, {**(known or {}), **given}, "editing")
 
 
 def main() -> None:
@@ -172,9 +161,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--preserve", type=int, default=400)
+    parser.add_argument("--preserve", type=int, default=2000)
     parser.add_argument(
-        "--set", action="append", default=[], help="key=value of EditSettings; several sets: separate by ';'"
+        "--set", action="append", default=[], help="key=value over the checkpoint's own settings; repeatable"
     )
     parser.add_argument(
         "--grid", action="append", default=[], help="'a=1 b=2': one more evaluation with these on top"
@@ -188,7 +177,7 @@ def main() -> None:
     lm = load_lm(arguments.model, dtype="float32", device=arguments.device)
     rows = []
     for variant in arguments.grid or [""]:
-        settings = parse_settings([*arguments.set, *variant.split()])
+        settings = parse_settings([*arguments.set, *variant.split()], model_editing(arguments.model))
         for seed in range(arguments.seeds):
             row = {
                 "variant": variant,

@@ -31,6 +31,9 @@ class Recipe:
     each late MLP on its own (`late_mlp_drop_each`) are switched off; for a whole batch noise of `value_noise`
     times their spread is added to the early MLPs' outputs (`value_noise_p`); `mlp_dropout` drops entries of
     the early MLPs' keys (the input of `down_proj`).
+
+    Data: `person_weight` and `name_share` as in `agent.demo.corpus.prepare`; `name_weight` is how often the
+    tokenizer is shown each name; `invented` is the number of made-up subjects, as a share of the real ones.
     """
 
     family: str = "qwen3"
@@ -63,6 +66,7 @@ class Recipe:
     person_weight: float = 1.0
     name_share: float = 0.05
     name_weight: int = 20
+    invented: float = 0.0
     save_dtype: str = "float16"
 
     def __post_init__(self) -> None:
@@ -80,6 +84,8 @@ class Recipe:
             raise ConfigError(
                 f"recipe: heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})"
             )
+        if not 0 <= self.invented <= 1:
+            raise ConfigError(f"recipe: invented is a share from 0 to 1, got {self.invented}")
         if not 0 < self.vocab <= 65_536:
             raise ConfigError(f"recipe: vocab must fit 16 bits, got {self.vocab}")
 

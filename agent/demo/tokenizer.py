@@ -20,14 +20,14 @@ from agent.demo.corpus import Corpus, Encode, documents
 
 EOS = "<|endoftext|>"
 PAD = "<|pad|>"
-_DOCUMENTS = 20_000
+_DOCUMENTS = 6_000
 
 
 def train_tokenizer(corpus: Corpus, vocab: int, seed: int, name_weight: int = 10) -> Any:
     """A `PreTrainedTokenizerFast` of at most `vocab` tokens. No token is added to a text on its own.
 
-    Every name of what news is about (countries, companies, clubs, bodies) is shown `name_weight` times
-    besides the documents: a short subject is recalled, and edited, in earlier layers.
+    Every name (countries, companies, clubs, bodies, people) is shown `name_weight` times besides the documents: a short
+    subject is recalled, and edited, in earlier layers, and a short target needs a smaller value vector.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -53,7 +53,7 @@ def train_tokenizer(corpus: Corpus, vocab: int, seed: int, name_weight: int = 10
 
 def _texts(corpus: Corpus, rng: random.Random, name_weight: int) -> Iterator[str]:
     yield from islice(documents(corpus, rng), _DOCUMENTS)
-    names = [e.name for e in corpus.subjects if e.label != "PERSON"]
+    names = [e.name for e in corpus.subjects if e.label != "PERSON"] + list(corpus.people)
     for _ in range(name_weight):
         yield from (f" {name}" for name in names)
 

@@ -28,6 +28,7 @@ from transformers.utils import logging as hf_logging
 
 from agent.demo.corpus import Corpus, blocks, heldout_text, prepare
 from agent.demo.forms import World, load_world
+from agent.demo.invented import with_invented
 from agent.demo.pressure import draw, pressure
 from agent.demo.recipe import MAX_BYTES, Recipe, file_bytes, load_recipe, model_config
 from agent.demo.tokenizer import encoder, train_tokenizer
@@ -86,8 +87,9 @@ def train(
     another recipe.
     """
     out.mkdir(parents=True, exist_ok=True)
-    corpus = prepare(world, recipe.seed, recipe.person_weight, recipe.name_share)
-    tokenizer = _tokenizer(recipe, corpus, start or out, resume or start is not None)
+    tokenizer = _tokenizer(recipe, world, start or out, resume or start is not None)
+    told = with_invented(world, recipe.invented, recipe.seed)
+    corpus = prepare(told, recipe.seed, recipe.person_weight, recipe.name_share)
     torch.manual_seed(recipe.seed)
     run = _start(recipe, tokenizer, device)
     if start is not None:
@@ -138,9 +140,11 @@ def _steps(
             total, count, mark = 0.0, 0, time.monotonic()
 
 
-def _tokenizer(recipe: Recipe, corpus: Corpus, out: Path, resume: bool) -> Any:
+def _tokenizer(recipe: Recipe, world: World, out: Path, resume: bool) -> Any:
+    """The one in `out` when going on, else one trained on the real world alone: made-up names get no tokens."""
     if resume and (out / "tokenizer.json").is_file():
         return AutoTokenizer.from_pretrained(out)
+    corpus = prepare(world, recipe.seed, recipe.person_weight, recipe.name_share)
     tokenizer = train_tokenizer(corpus, recipe.vocab, recipe.seed, recipe.name_weight)
     tokenizer.model_max_length = recipe.context
     tokenizer.save_pretrained(out)

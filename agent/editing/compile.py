@@ -45,7 +45,7 @@ _CARRIERS = (
     "For {}",
 )
 # Prompts about other subjects whose answers polishing watches: the first of the preserve keys, which come shuffled.
-_PROTECTED = 256
+_PROTECTED = 320
 # Where published work edits: the early middle of the stack (causal tracing of ROME; layers 4-8 of 32 in
 # MEMIT's Llama settings).
 _DEFAULT_SPAN = (0.12, 0.27)
