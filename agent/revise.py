@@ -11,6 +11,7 @@ Killed anywhere and run again, the same approved facts end in the same revision.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from agent.editing.delta import applied
 from agent.errors import EditError
 from agent.faults import fault
 from agent.lm.load import LM
+from agent.lm.score import perplexity
 from agent.material import edit_request, preserve_texts
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
@@ -280,6 +282,7 @@ def _base_snapshot(
     every trial.
     """
     missing = [p for p in probes if p.prompt not in trials.base_answers]
-    asked = snapshot(lm, missing, texts, progress=lambda d, t: shop.progress("before", d, t))
-    trials.base_answers.update(asked.answers)
-    return Snapshot(dict(trials.base_answers), asked.perplexity, len(texts))
+    if missing:
+        asked = snapshot(lm, missing, progress=lambda d, t: shop.progress("before", d, t))
+        trials.base_answers.update(asked.answers)
+    return Snapshot(dict(trials.base_answers), perplexity(lm, texts) if texts else math.nan, len(texts))
