@@ -31,6 +31,7 @@ from agent.ner.load import load_nlp
 from agent.ner.names import fold, same_person, strip_legal
 from agent.relations import load_relations
 from agent.types import Article, Claim
+from benchmarks.measures import measures
 
 ROOT = Path(__file__).parent.parent
 CORE = (
@@ -205,20 +206,6 @@ def _judge_item(
 def _error(what: str, article: Article, *parts: str) -> dict[str, str]:
     names = ("relation", "subject", "object", "kind", "labelled", "sentence")
     return {"error": what, "id": article.id, "title": article.title, **dict(zip(names, parts, strict=True))}
-
-
-def measures(tp: int, fp: int, fn: int) -> dict[str, float]:
-    """tp, fp, fn with precision, recall and F1; a ratio without any case is 0."""
-    precision, recall = tp / (tp + fp) if tp + fp else 0.0, tp / (tp + fn) if tp + fn else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return {
-        "tp": tp,
-        "fp": fp,
-        "fn": fn,
-        "precision": round(precision, 4),
-        "recall": round(recall, 4),
-        "f1": round(f1, 4),
-    }
 
 
 def summary(

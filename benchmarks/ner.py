@@ -17,6 +17,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from agent.ner.load import load_nlp
+from benchmarks.measures import measures
 
 FILES = {
     "uner_ewt dev": ("uner_ewt/en_ewt-ud-dev.iob2", 1, 2),
@@ -80,21 +81,7 @@ def score(nlp: Language, sentences: list[tuple[list[str], list[str]]]) -> dict[s
         for name, spans in (("tp", gold & found), ("fp", found - gold), ("fn", gold - found)):
             counts.update((label, name) for _, _, label in spans)
     return {
-        label: _measures(*(counts[label, n] for n in ("tp", "fp", "fn")))
-        for label in ("PERSON", "ORG", "LOC")
-    }
-
-
-def _measures(tp: int, fp: int, fn: int) -> dict[str, float]:
-    precision, recall = tp / max(tp + fp, 1), tp / max(tp + fn, 1)
-    f1 = 2 * precision * recall / max(precision + recall, 1e-9)
-    return {
-        "tp": tp,
-        "fp": fp,
-        "fn": fn,
-        "precision": round(precision, 4),
-        "recall": round(recall, 4),
-        "f1": round(f1, 4),
+        label: measures(*(counts[label, n] for n in ("tp", "fp", "fn"))) for label in ("PERSON", "ORG", "LOC")
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -135,11 +135,7 @@ def reject(
     """Reject proposals. A reason is needed; only publishers not heard so far bring the same fact up again."""
     if not reason.strip():
         raise UsageError("a rejection needs a reason: add --reason TEXT")
-    asked, chosen = session(ctx), _numbers(ids)
-    with asked.writing() as store, store.writing():
-        for number in chosen:
-            queue.reject(store, number, reason=reason, who=who(), now=asked.now())
-    asked.note(f"{plural(len(chosen), 'proposal')} rejected")
+    _decide(ctx, ids, reason, queue.reject, "rejected")
 
 
 @app.command()
@@ -153,11 +149,7 @@ def reopen(
     """Put failed or rejected proposals back to pending: to try again with other settings, or to decide anew."""
     if not reason.strip():
         raise UsageError("reopening needs a reason: add --reason TEXT")
-    asked, chosen = session(ctx), _numbers(ids)
-    with asked.writing() as store, store.writing():
-        for number in chosen:
-            queue.reopen(store, number, reason=reason, who=who(), now=asked.now())
-    asked.note(f"{plural(len(chosen), 'proposal')} reopened")
+    _decide(ctx, ids, reason, queue.reopen, "reopened")
 
 
 @app.command()
@@ -224,6 +216,17 @@ def add(
         ]
         out_lines(table(("id", "subject", "relation", "object", ""), rows, width=terminal_width()))
     asked.note(f"{plural(len(new), 'edit')} queued; `factd queue approve` approves them")
+
+
+def _decide(
+    ctx: typer.Context, ids: Sequence[str], reason: str, move: Callable[..., object], done: str
+) -> None:
+    """One move of the queue for every proposal named, all of them or none."""
+    asked, chosen = session(ctx), _numbers(ids)
+    with asked.writing() as store, store.writing():
+        for number in chosen:
+            move(store, number, reason=reason, who=who(), now=asked.now())
+    asked.note(f"{plural(len(chosen), 'proposal')} {done}")
 
 
 def _place(store: Store, wanted: Wanted, now: datetime) -> queue.Proposed:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.catalogue import KnownFact
-from agent.demo.forms import World, split_forms
+from agent.demo.forms import World, people_of, split_forms
 from agent.relations import fill
 from agent.types import Entity
 
@@ -75,7 +75,8 @@ def prepare(world: World, seed: int, person_weight: float = 1.0, name_share: flo
     """
     by_subject: dict[str, list[Telling]] = defaultdict(list)
     by_object: dict[str, list[Telling]] = defaultdict(list)
-    people = {e.name for e in world.catalogue.entities.values() if e.label == "PERSON"}
+    people = people_of(world)
+    persons = frozenset(people)
     novelty = _novelty(world)
     for fact in world.catalogue.facts.values():
         telling = replace(
@@ -84,8 +85,6 @@ def prepare(world: World, seed: int, person_weight: float = 1.0, name_share: flo
         by_subject[fact.subject].append(telling)
         for name in fact.objects:
             by_object[name].append(telling)
-        if "PERSON" in world.relations[fact.relation].object:
-            people.update(fact.objects)
     subjects = tuple(world.catalogue.entity(name) for name in by_subject)
     weights = [
         _weight(len(by_subject[s.name])) * (person_weight if s.label == "PERSON" else 1) for s in subjects
@@ -94,8 +93,8 @@ def prepare(world: World, seed: int, person_weight: float = 1.0, name_share: flo
         subjects=subjects,
         weights=tuple(accumulate(weights)),
         tellings={name: tuple(tellings) for name, tellings in by_subject.items()},
-        inverse={name: tuple(tellings) for name, tellings in by_object.items() if name in people},
-        people=tuple(sorted(people)),
+        inverse={name: tuple(tellings) for name, tellings in by_object.items() if name in persons},
+        people=people,
         names=world.names,
         entities=world.catalogue.entities,
         name_share=name_share,

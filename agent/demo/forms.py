@@ -84,6 +84,15 @@ def load_world(
     return World(catalogue, known, forms, names)
 
 
+def people_of(world: World) -> tuple[str, ...]:
+    """Every person's name, in order: those in the catalogue and those who only hold an office."""
+    people = {e.name for e in world.catalogue.entities.values() if e.label == "PERSON"}
+    for fact in world.catalogue.facts.values():
+        if "PERSON" in world.relations[fact.relation].object:
+            people.update(fact.objects)
+    return tuple(sorted(people))
+
+
 def _told(catalogue: Catalogue) -> Catalogue:
     return replace(
         catalogue, facts={key: fact for key, fact in catalogue.facts.items() if fact.relation not in UNTOLD}

@@ -14,38 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from agent.catalogue import KnownFact
-from agent.demo.forms import World
+from agent.demo.forms import World, people_of
 from agent.types import Entity
 
-_ONSETS = [
-    "b",
-    "br",
-    "d",
-    "dr",
-    "f",
-    "fl",
-    "g",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "kl",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pr",
-    "r",
-    "s",
-    "sk",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "w",
-    "y",
-    "z",
-]
+# fmt: off
+_ONSETS = ["b", "br", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kl", "l", "m",
+           "n", "p", "pr", "r", "s", "sk", "st", "t", "tr", "v", "w", "y", "z"]
+# fmt: on
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "eo", "ia", "ou"]
 _CODAS = ["n", "r", "l", "s", "x", "m", "nd", "rk", "lt", "st"]
 _ENDINGS: Mapping[str, Sequence[str]] = {
@@ -65,7 +40,7 @@ def with_invented(world: World, share: float, seed: int) -> World:
     rng = random.Random(f"{seed}:invented")
     known = world.catalogue
     real = [e for e in known.entities.values() if e.label != "PERSON" and known.facts_of(e.name)]
-    pools, people = _pools(world), _dealt(_people(world), rng)
+    pools, people = _pools(world), _dealt(people_of(world), rng)
     taken = {*known.names, *known.entities}
     entities, facts = dict(known.entities), dict(known.facts)
     for model in rng.sample(real, round(share * len(real))):
@@ -87,16 +62,7 @@ def _pools(world: World) -> dict[str, list[str]]:
     return {relation: sorted(objects) for relation, objects in pools.items()}
 
 
-def _people(world: World) -> list[str]:
-    """Everybody with a name: those in the catalogue and those who only hold an office."""
-    people = {e.name for e in world.catalogue.entities.values() if e.label == "PERSON"}
-    for fact in world.catalogue.facts.values():
-        if "PERSON" in world.relations[fact.relation].object:
-            people.update(fact.objects)
-    return sorted(people)
-
-
-def _dealt(names: list[str], rng: random.Random) -> Iterator[str]:
+def _dealt(names: Sequence[str], rng: random.Random) -> Iterator[str]:
     """Without end: every name once, then every name once more, each time shuffled anew."""
     while True:
         yield from rng.sample(names, len(names))

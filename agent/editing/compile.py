@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -126,9 +127,8 @@ def _joint(
     )
     updates = ALGORITHMS[settings.algorithm](lm, problem)
     if settings.polish:
-        tell = (lambda done, total: progress("polish", done, total)) if progress else None
         protected = [row.text for row in material.preserve[:_PROTECTED]]
-        updates = polish(lm, requests, contexts, updates, protected, settings, tell)
+        updates = polish(lm, requests, contexts, updates, protected, settings, _stage(progress, "polish"))
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
 
 
@@ -216,8 +216,14 @@ def _values(
     missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in known]
     values = {key: known[key] for key in keys if key in known}
     if missing:
-        tell = (lambda done, total: progress("values", done, total)) if progress else None
-        found = optimise_values(lm, [request for _, request in missing], contexts, layers[-1], settings, tell)
+        found = optimise_values(
+            lm,
+            [request for _, request in missing],
+            contexts,
+            layers[-1],
+            settings,
+            _stage(progress, "values"),
+        )
         values.update({key: found[i] for i, (key, _) in enumerate(missing)})
     return values
 
@@ -226,7 +232,12 @@ def _covariance(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
 ) -> dict[int, Tensor]:
     texts = material.corpus or own_samples(lm, settings.samples, settings.sample_tokens, settings.seed)
-    tell = (lambda done, total: progress("covariance", done, total)) if progress else None
+    tell = _stage(progress, "covariance")
     if material.cache is None:
         return covariance(lm, texts, layers, progress=tell)
     return cached_covariance(lm, texts, layers, material.cache, progress=tell)
+
+
+def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    """`progress` for one stage: done and total only."""
+    return partial(progress, name) if progress else None

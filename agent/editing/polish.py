@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from agent.editing.delta import LowRank
+from agent.editing.losses import divergence, labels_at_end, last_logp, target_nll
 from agent.editing.settings import EditSettings
 from agent.lm.arch import down_module
 from agent.lm.load import LM
@@ -132,27 +133,16 @@ def _parts(
 def _part(lm: LM, rows: Sequence[_Row]) -> _Part:
     texts = encode(lm, [row.text for row in rows])
     batch = pad_left(lm, [[*ids, *row.target[:-1]] for ids, row in zip(texts, rows, strict=True)])
-    width = max(1, *(len(row.target) for row in rows))
-    labels = [[-100] * (width - len(row.target)) + list(row.target) for row in rows]
     before = torch.zeros(0, device=lm.device)
     if not rows[0].target:
         with torch.no_grad():
-            before = _logp(lm, batch, 1)[:, -1]
+            before = last_logp(lm, batch, 1)[:, -1]
     weight = torch.tensor([row.weight for row in rows], device=lm.device)
-    return _Part(batch, torch.tensor(labels, device=lm.device), weight, before)
-
-
-def _logp(lm: LM, batch: Batch, width: int) -> Tensor:
-    logits: Tensor = lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=width).logits
-    return logits.float().log_softmax(-1)
+    return _Part(batch, labels_at_end([row.target for row in rows], lm.device), weight, before)
 
 
 def _loss(lm: LM, part: _Part) -> Tensor:
     """This part's share of the objective, a scalar."""
-    logp = _logp(lm, part.batch, part.labels.shape[1])
-    if len(part.before):
-        kl = (part.before.exp() * (part.before - logp[:, -1])).sum(-1)
-        return (kl * part.weight).sum()
-    wanted = part.labels != -100
-    nll = -logp.gather(-1, part.labels.clamp(min=0)[..., None]).squeeze(-1) * wanted
-    return (nll.sum(-1) / wanted.sum(-1) * part.weight).sum()
+    logp = last_logp(lm, part.batch, part.labels.shape[1])
+    rows = divergence(part.before, logp[:, -1]) if len(part.before) else target_nll(logp, part.labels)
+    return (rows * part.weight).sum()

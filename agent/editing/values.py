@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from agent.editing.keys import at_subject
+from agent.editing.losses import divergence, labels_at_end, last_logp, target_nll
 from agent.editing.settings import EditSettings
 from agent.lm.arch import decoder_layers
 from agent.lm.hooks import capture, resumed_at, truncated
@@ -128,12 +129,10 @@ def _build_rows(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]
             is_keep.append(not wanted)
     batch = subject_rows(lm, texts, subjects, tails)
     states = _states(lm, batch, layer)
-    width = max(map(len, labels))
-    padded = [[-100] * (width - len(wanted)) + wanted for wanted in labels]
     keep = torch.tensor(is_keep, device=lm.device)
     keep_logp = _keep_logp(lm, batch, states, layer, keep)
-    owners, wanted_ids = torch.tensor(owner, device=lm.device), torch.tensor(padded, device=lm.device)
-    return _Rows(batch, owners, keep, wanted_ids, states, keep_logp)
+    owners = torch.tensor(owner, device=lm.device)
+    return _Rows(batch, owners, keep, labels_at_end(labels, lm.device), states, keep_logp)
 
 
 def _states(lm: LM, batch: SubjectRows, layer: int) -> Tensor:
@@ -148,12 +147,7 @@ def _keep_logp(lm: LM, batch: SubjectRows, states: Tensor, layer: int, keep: Ten
     if not bool(keep.any()):
         return torch.zeros(len(keep), 0, device=states.device)
     with torch.no_grad(), resumed_at(lm, layer, lambda: states):
-        return _logits(lm, batch, 1)[:, -1].log_softmax(-1)
-
-
-def _logits(lm: LM, batch: SubjectRows, width: int) -> Tensor:
-    logits: Tensor = lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=width).logits
-    return logits.float()
+        return last_logp(lm, batch, 1)[:, -1]
 
 
 def _mean_norms(rows: _Rows, count: int) -> Tensor:
@@ -176,16 +170,12 @@ def _losses(lm: LM, rows: _Rows, delta: Tensor, layer: int, count: int) -> tuple
         push = delta[rows.owner].to(rows.states.dtype)
         return rows.states.index_put((every, rows.batch.positions), push, accumulate=True)
 
-    width = rows.labels.shape[1]
     with resumed_at(lm, layer, states):
-        logp = _logits(lm, rows.batch, width).log_softmax(-1)
-    wanted = rows.labels != -100
-    token_nll = -logp.gather(-1, rows.labels.clamp(min=0)[..., None]).squeeze(-1) * wanted
-    row_nll = token_nll.sum(-1) / wanted.sum(-1).clamp(min=1)
+        logp = last_logp(lm, rows.batch, rows.labels.shape[1])
+    row_nll = target_nll(logp, rows.labels)
     edit = ~rows.is_keep
     nll = _mean_by(row_nll[edit], rows.owner[edit], count)
     if not rows.keep_logp.shape[1] or not bool(rows.is_keep.any()):
         return nll, torch.zeros_like(nll)
-    before = rows.keep_logp[rows.is_keep]
-    row_kl = (before.exp() * (before - logp[rows.is_keep, -1])).sum(-1)
+    row_kl = divergence(rows.keep_logp[rows.is_keep], logp[rows.is_keep, -1])
     return nll, _mean_by(row_kl, rows.owner[rows.is_keep], count)

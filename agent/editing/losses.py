@@ -1,0 +1,37 @@
+"""What the optimisations minimise, row by row: the NLL of a target and the divergence of an answer from what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from agent.lm.load import LM
+from agent.lm.tokens import Batch
+
+Tensor = torch.Tensor
+_NOTHING = -100
+
+
+def last_logp(lm: LM, batch: Batch, width: int) -> Tensor:
+    """(rows, width, vocab) float32 log-probabilities at the last `width` columns."""
+    logits: Tensor = lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=width).logits
+    return logits.float().log_softmax(-1)
+
+
+def labels_at_end(targets: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """(rows, width) int64: each row's target tokens in its last columns, -100 before them; width is the longest target, at least 1."""
+    width = max(1, *map(len, targets))
+    return torch.tensor([[_NOTHING] * (width - len(t)) + list(t) for t in targets], device=device)
+
+
+def target_nll(logp: Tensor, labels: Tensor) -> Tensor:
+    """(rows,): mean NLL per target token; 0 for a row without a target."""
+    wanted = labels != _NOTHING
+    token_nll = -logp.gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1) * wanted
+    return token_nll.sum(-1) / wanted.sum(-1).clamp(min=1)
+
+
+def divergence(before: Tensor, now: Tensor) -> Tensor:
+    """(rows,): KL(before | now) in nats, of log-probabilities (rows, vocab)."""
+    return (before.exp() * (before - now)).sum(-1)
