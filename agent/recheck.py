@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from agent.revise import all_texts, gate_of, neutral_texts, probes_of
+from agent.examine import all_texts, gate_of, neutral_texts, probes_of
 from agent.store import revisions
 from agent.types import Report, Revision
 from agent.verify.gate import judged

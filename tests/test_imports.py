@@ -43,6 +43,8 @@ RULES: dict[str, set[str]] = {
 UPSTAIRS = {
     "pipeline",
     "revise",
+    "trial",
+    "examine",
     "recheck",
     "daemon",
     "workshop",

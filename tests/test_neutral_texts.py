@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.catalogue import load_catalogue
-from agent.revise import neutral_texts
+from agent.examine import neutral_texts
 from agent.types import Fact, Proposal
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

@@ -7,10 +7,8 @@ solved anew.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +22,9 @@ from agent.editing.covariance import cached_covariance, covariance, own_samples
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.keys import SubjectText
 from agent.editing.polish import polish
+from agent.editing.requests import in_order, joint, value_key
 from agent.editing.settings import EditSettings
 from agent.editing.values import optimise_values
-from agent.errors import EditError
 from agent.lm.arch import down_name
 from agent.lm.load import LM
 from agent.types import EditRequest
@@ -106,18 +104,48 @@ def compile_delta(
     return _sequential(lm, requests, ground, settings, replace(material, known_values={}), progress)
 
 
+def find_values(
+    lm: LM,
+    requests: Sequence[EditRequest],
+    settings: EditSettings,
+    known: Mapping[str, Tensor],
+    progress: Progress | None = None,
+) -> dict[str, Tensor]:
+    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key` of the `joint` requests.
+
+    `known` values are not computed again. A value of NaN was given up (`settings.give_up`): the model cannot be made to say
+    that target, and `compile_delta` writes nothing for it. Raises EditError as `joint` does.
+    """
+    layers = settings.layers or default_layers(lm)
+    contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
+    return _values(lm, in_order(joint(requests)), contexts, layers, settings, known, progress)
+
+
+def _values(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int],
+    settings: EditSettings, known: Mapping[str, Tensor], progress: Progress | None,
+) -> dict[str, Tensor]:  # fmt: skip
+    keys = [value_key(lm, request, layers, settings) for request in requests]
+    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+    values = {key: known[key] for key in keys if key in known}
+    if missing:
+        tell = _stage(progress, "values")
+        found = optimise_values(lm, list(missing.values()), contexts, layers[-1], settings, tell)
+        values.update(zip(missing, found, strict=True))
+    return values
+
+
 def _joint(
     lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
     progress: Progress | None,
 ) -> Compiled:  # fmt: skip
-    requests = sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
-    _check(requests)
+    requests = in_order(joint(requests))
     contexts, layers = ground.contexts, ground.layers
     values = _values(lm, requests, contexts, layers, settings, material.known_values, progress)
     rows, owner = _key_rows(requests, contexts, settings.carriers)
     problem = Problem(
         requests=requests,
-        values=torch.stack([values[value_key(lm, r, layers, settings)] for r in requests]),
+        values=torch.stack([values[value_key(lm, r, layers, settings)] for r in requests]).nan_to_num(),
         rows=rows,
         owner=torch.tensor(owner),
         layers=layers,
@@ -179,53 +207,6 @@ def default_layers(lm: LM) -> tuple[int, ...]:
     """Layers for a model without settings of its own: the published span, scaled to its depth."""
     low, high = (round(share * lm.n_layers) for share in _DEFAULT_SPAN)
     return tuple(range(max(low, 0), max(high, low + 1)))
-
-
-def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
-    """What a value vector depends on: weights, request, its layer and the settings of its optimisation."""
-    ignored = {"algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens",
-               "batch_rows", "carriers", "rounds", "polish", "polish_lr"}  # fmt: skip
-    relevant = {name: value for name, value in asdict(settings).items() if name not in ignored}
-    dtype = str(next(lm.model.parameters()).dtype)
-    wanted = {name: value for name, value in asdict(request).items() if name != "target_old"}
-    named = json.dumps([lm.sha, dtype, wanted, layers[-1], relevant], sort_keys=True)
-    return hashlib.sha256(named.encode()).hexdigest()
-
-
-def _check(requests: Sequence[EditRequest]) -> None:
-    targets: dict[tuple[str, str], str] = {}
-    for request in requests:
-        if not request.prompts or not request.target_new.strip():
-            raise EditError(
-                f"the edit of {request.subject!r} has no prompt or no target; give both or drop it"
-            )
-        for prompt in request.prompts:
-            other = targets.setdefault((request.subject, prompt), request.target_new)
-            if other != request.target_new:
-                raise EditError(
-                    f"two edits contradict each other: {prompt!r} -> {other!r} and "
-                    f"-> {request.target_new!r}; drop one of them"
-                )
-
-
-def _values(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int], settings:
-    EditSettings, known: Mapping[str, Tensor], progress: Progress | None,
-) -> dict[str, Tensor]:  # fmt: skip
-    keys = [value_key(lm, request, layers, settings) for request in requests]
-    missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in known]
-    values = {key: known[key] for key in keys if key in known}
-    if missing:
-        found = optimise_values(
-            lm,
-            [request for _, request in missing],
-            contexts,
-            layers[-1],
-            settings,
-            _stage(progress, "values"),
-        )
-        values.update({key: found[i] for i, (key, _) in enumerate(missing)})
-    return values
 
 
 def _covariance(

@@ -6,7 +6,7 @@ factors (what it writes there) take a few Adam steps on the edited model itself,
 
     mean over facts of [NLL(target) + kl * KL(keep prompts)]  +  kl * mean over protected prompts of KL
 
-with both divergences against the base. The rank stays one per fact and layer, and keys that the covariance and the preserve keys
+with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The rank stays one per fact and layer, and keys that the covariance and the preserve keys
 keep a fact from touching stay untouched. (Ours: MEMIT's directions with ROME's objective, on all facts at once.)
 """
 
@@ -70,7 +70,9 @@ def polish(
     asked = [request for request, lives in zip(requests, alive, strict=True) if lives]
     if not asked:
         return dict(updates)
-    parts = _parts(lm, asked, contexts, protected, settings.kl)
+    edits, keeps = _edits(lm, asked, contexts), _keeps(asked, protected, settings.kl * settings.turns)
+    always = _parts(lm, edits)
+    turns = [always + _parts(lm, keeps[turn :: settings.turns]) for turn in range(settings.turns)]
     rights = {layer: update.right.to(device) for layer, update in updates.items()}
     starts = {layer: update.left.to(device) for layer, update in updates.items()}
     # Adam moves every entry by about its rate: in units of the column's size, so that a step is `polish_lr` of it.
@@ -81,8 +83,10 @@ def polish(
     leaves = list(moves.values())
     optimiser = torch.optim.Adam(leaves, lr=settings.polish_lr)
     for step in range(settings.polish):
+        # Towards nothing: the last steps would otherwise leave what they happened to look at last.
+        optimiser.param_groups[0]["lr"] = settings.polish_lr * (1 - step / settings.polish)
         optimiser.zero_grad()
-        for part in parts:
+        for part in turns[step % settings.turns]:
             lefts = {layer: starts[layer] + moves[layer] * units[layer] for layer in starts}
             with _written(lm, lefts, rights):
                 _loss(lm, part).backward(inputs=leaves)
@@ -112,22 +116,33 @@ def _written(lm: LM, lefts: Mapping[int, Tensor], rights: Mapping[int, Tensor]) 
         yield
 
 
-def _parts(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], protected: Sequence[str], kl: float
-) -> list[_Part]:
-    edits: list[_Row] = []
-    keeps: list[_Row] = []
+def _edits(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]) -> list[_Row]:
+    rows = []
     for request in requests:
         target = tuple(encode_target(lm, request.target_new))
         texts = [context + prompt for prompt in request.prompts for context in contexts]
-        edits += [_Row(text, target, 1 / len(texts) / len(requests)) for text in texts]
-        keeps += [_Row(text, (), kl / len(request.keep) / len(requests)) for text in request.keep]
-    keeps += [_Row(text, (), kl / len(protected)) for text in protected]
-    parts = []
-    for rows in (edits, [row for row in keeps if row.weight > 0]):
-        rows.sort(key=lambda row: (len(row.text), row.text))
-        parts += [_part(lm, rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)]
-    return parts
+        rows += [_Row(text, target, 1 / len(texts) / len(requests)) for text in texts]
+    return sorted(rows, key=_length)
+
+
+def _keeps(requests: Sequence[EditRequest], protected: Sequence[str], kl: float) -> list[_Row]:
+    if kl == 0:
+        return []
+    rows = [
+        _Row(text, (), kl / len(request.keep) / len(requests))
+        for request in requests
+        for text in request.keep
+    ]
+    return sorted([*rows, *(_Row(text, (), kl / len(protected)) for text in protected)], key=_length)
+
+
+def _length(row: _Row) -> tuple[int, str]:
+    """Rows of one length stand together, so that little is padded."""
+    return len(row.text), row.text
+
+
+def _parts(lm: LM, rows: Sequence[_Row]) -> list[_Part]:
+    return [_part(lm, rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)]
 
 
 def _part(lm: LM, rows: Sequence[_Row]) -> _Part:

@@ -29,6 +29,7 @@ class EditSettings:
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of.
     `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their rate.
+    `turns`: every step looks at all edit prompts and, by turns, at one in `turns` of the prompts whose answers should stay.
     `give_up`: a request whose mean NLL is still above this after all steps gets no value; 0 for never.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
     """
@@ -43,6 +44,7 @@ class EditSettings:
     clamp: float = 1.5
     stop_loss: float = 0.05
     give_up: float = 0.0
+    turns: int = 1
     covariance: float = 0.1
     preserve: float = 1.0
     contexts: int = 2
@@ -71,6 +73,7 @@ class EditSettings:
             "lr",
             "clamp",
             "rounds",
+            "turns",
             "batch_rows",
             "chunk",
             "batch",

@@ -8,12 +8,13 @@ same subject's *other* relations instead of "{subject} is a"):
     decay * |delta_i|² / |h|²
 
 All requests run together, one row per prompt and context. Hidden states up to the edited layer are computed
-once and every step runs only the layers above. A request whose loss is low enough stops and its rows leave
-the batch.
+once and every step runs only the layers above. Every step looks at all edit rows and at one in `settings.turns` of the keep rows,
+by turns. A request whose loss is low enough stops and its rows leave the batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,21 +39,30 @@ class _Rows:
 
     `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last `width`
     columns, -100 elsewhere; a keep row has none. `states` (rows, length, d): output of the edited layer on
-    the unedited model. `keep_logp` (rows, vocab): what a keep row's last column said before.
+    the unedited model. `keep_logp` (rows, vocab): what a keep row's last column said before. `turn` (rows,): when a keep row is
+    looked at, -1 for an edit row; `weight` (rows,): its share in its request's mean.
     """
 
     batch: SubjectRows
     owner: Tensor
-    is_keep: Tensor
     labels: Tensor
     states: Tensor
     keep_logp: Tensor
+    turn: Tensor
+    weight: Tensor
+
+    @property
+    def is_keep(self) -> Tensor:
+        return self.turn >= 0
+
+    def at(self, turn: int) -> _Rows:
+        return self.pick((self.turn < 0) | (self.turn == turn))
 
     def pick(self, mask: Tensor) -> _Rows:
         batch = SubjectRows(
             self.batch.input_ids[mask], self.batch.attention_mask[mask], self.batch.positions[mask]
         )
-        rest = (self.owner, self.is_keep, self.labels, self.states, self.keep_logp)
+        rest = (self.owner, self.labels, self.states, self.keep_logp, self.turn, self.weight)
         return _Rows(batch, *(tensor[mask] for tensor in rest))
 
 
@@ -61,7 +71,7 @@ def optimise_values(
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's
-    last token.
+    last token; NaN for a request that was given up.
 
     Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk
     only.
@@ -77,7 +87,7 @@ def optimise_values(
 def _optimise_chunk(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings
 ) -> Tensor:
-    rows = _build_rows(lm, requests, contexts, layer)
+    rows = _build_rows(lm, requests, contexts, layer, settings.turns)
     norms = _mean_norms(rows, len(requests))
     width = rows.states.shape[-1]
     # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
@@ -87,22 +97,25 @@ def _optimise_chunk(
     optimiser = torch.optim.Adam([push], lr=settings.lr)
     active = torch.ones(len(requests), dtype=torch.bool, device=lm.device)
     loss = torch.zeros(len(requests), device=lm.device)
-    for _ in range(settings.steps):
+    kls = torch.full((settings.turns, len(requests)), math.inf, device=lm.device)
+    for step in range(settings.steps):
+        turn = step % settings.turns
         optimiser.zero_grad()
-        nll, kl = _losses(lm, rows, push * unit, layer, len(requests))
+        nll, kl = _losses(lm, rows.at(turn), push * unit, layer, len(requests))
+        kls[turn] = kl.detach()
         loss = torch.where(active, nll.detach(), loss)
         penalty = settings.decay * push.square().mean(-1)
         (nll + settings.kl * kl + penalty)[active].sum().backward()
-        done = active & (nll.detach() < settings.stop_loss) & (kl.detach() < max(settings.stop_loss, 0.05))
+        done = active & (nll.detach() < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
         _step(optimiser, push, active & ~done, settings.clamp * width**0.5)
         if bool(done.any()):
             active = active & ~done
             if not bool(active.any()):
                 break
             rows = rows.pick(active[rows.owner])
-    # What the model cannot be made to say would only push it about, and the facts solved with it: its value is nothing.
+    # What the model cannot be made to say would only push it about, and the facts solved with it.
     hopeless = loss > settings.give_up if settings.give_up else torch.zeros_like(active)
-    return torch.where(hopeless[:, None], 0.0, push.detach() * unit).cpu()
+    return torch.where(hopeless[:, None], math.nan, push.detach() * unit).cpu()
 
 
 def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: float) -> None:
@@ -115,24 +128,27 @@ def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, larges
         push[~active] = frozen[~active]
 
 
-def _build_rows(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int) -> _Rows:
-    texts, subjects, tails, labels, owner, is_keep = [], [], [], [], [], []
+def _build_rows(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, turns: int
+) -> _Rows:
+    texts, subjects, tails, labels, owner, turn, weight = [], [], [], [], [], [], []
     for i, request in enumerate(requests):
         target = encode_target(lm, request.target_new)
         edits = [(context + prompt, target) for prompt in request.prompts for context in contexts]
-        for text, wanted in [*edits, *((prompt, []) for prompt in request.keep)]:
+        keeps: list[tuple[str, list[int]]] = [(prompt, []) for prompt in request.keep]
+        for text, wanted in [*edits, *keeps]:
             texts.append(text)
             subjects.append(request.subject)
             tails.append(wanted[:-1])
             labels.append(wanted)
             owner.append(i)
-            is_keep.append(not wanted)
+        turn += [*(-1 for _ in edits), *(k % turns for k in range(len(keeps)))]
+        weight += [*(1 / len(edits) for _ in edits), *(turns / len(keeps) for _ in keeps)]
     batch = subject_rows(lm, texts, subjects, tails)
     states = _states(lm, batch, layer)
-    keep = torch.tensor(is_keep, device=lm.device)
-    keep_logp = _keep_logp(lm, batch, states, layer, keep)
-    owners = torch.tensor(owner, device=lm.device)
-    return _Rows(batch, owners, keep, labels_at_end(labels, lm.device), states, keep_logp)
+    owners, turned, weights = (torch.tensor(column, device=lm.device) for column in (owner, turn, weight))
+    keep_logp = _keep_logp(lm, batch, states, layer, turned >= 0)
+    return _Rows(batch, owners, labels_at_end(labels, lm.device), states, keep_logp, turned, weights)
 
 
 def _states(lm: LM, batch: SubjectRows, layer: int) -> Tensor:
@@ -154,12 +170,13 @@ def _mean_norms(rows: _Rows, count: int) -> Tensor:
     """(requests,): mean |h| at the subject over a request's edit rows."""
     norms = at_subject(rows.states, rows.batch).norm(dim=-1)
     edit = ~rows.is_keep
-    return _mean_by(norms[edit], rows.owner[edit], count)
+    return _mean(norms[edit], rows, edit, count)
 
 
-def _mean_by(values: Tensor, owner: Tensor, count: int) -> Tensor:
-    totals = torch.zeros(count, device=values.device).index_add_(0, owner, values)
-    return totals / torch.bincount(owner, minlength=count).clamp(min=1)
+def _mean(values: Tensor, rows: _Rows, chosen: Tensor, count: int) -> Tensor:
+    """(requests,): weighted sum of `values`, one for each chosen row, by request; 0 for a request without any."""
+    weighted = values * rows.weight[chosen]
+    return torch.zeros(count, device=values.device).index_add_(0, rows.owner[chosen], weighted)
 
 
 def _losses(lm: LM, rows: _Rows, delta: Tensor, layer: int, count: int) -> tuple[Tensor, Tensor]:
@@ -172,10 +189,8 @@ def _losses(lm: LM, rows: _Rows, delta: Tensor, layer: int, count: int) -> tuple
 
     with resumed_at(lm, layer, states):
         logp = last_logp(lm, rows.batch, rows.labels.shape[1])
-    row_nll = target_nll(logp, rows.labels)
-    edit = ~rows.is_keep
-    nll = _mean_by(row_nll[edit], rows.owner[edit], count)
-    if not rows.keep_logp.shape[1] or not bool(rows.is_keep.any()):
+    edit, keep = ~rows.is_keep, rows.is_keep
+    nll = _mean(target_nll(logp[edit], rows.labels[edit]), rows, edit, count)
+    if not bool(keep.any()):
         return nll, torch.zeros_like(nll)
-    row_kl = divergence(rows.keep_logp[rows.is_keep], logp[rows.is_keep, -1])
-    return nll, _mean_by(row_kl, rows.owner[rows.is_keep], count)
+    return nll, _mean(divergence(rows.keep_logp[keep], logp[keep, -1]), rows, keep, count)

@@ -102,6 +102,29 @@ def failed_facts(report: Report) -> frozenset[FactKey]:
     return frozenset(failure.fact_key for failure in report.failures if failure.kind == "fact")
 
 
+def harmful_facts(
+    report: Report, keys: Sequence[FactKey], settings: GateSettings | None = None
+) -> tuple[FactKey, ...]:
+    """Of `keys`, those whose own subjects lost most of what the model knew about them, where too much was lost in all: as many as
+    must go, the worst first, for the rest to pass. Empty when `same_subject` holds.
+    """
+    settings = settings or GateSettings()
+    metric, least = "same_subject_unchanged", settings.same_subject
+    n = report.counts.get(metric, 0)
+    if not n or not misses(report.after[metric], n, least, settings):
+        return ()
+    lost = Counter(f.fact_key[0] for f in report.failures if f.kind == "same_subject")
+    remaining, subjects = sum(lost.values()), len({subject for subject, _ in keys})
+    named: list[str] = []
+    for subject, count in sorted(lost.items(), key=lambda item: (-item[1], item[0])):
+        # With a subject go the answers about it, on average as many as about any other.
+        if remaining <= (1 - least) * n * (1 - len(named) / subjects):
+            break
+        named.append(subject)
+        remaining -= count
+    return tuple(key for key in keys if key[0] in named)
+
+
 @dataclass(frozen=True, slots=True)
 class Bisection:
     """What a search ended with. `kept` passed together, and `report` says so (None if nothing was kept);
@@ -115,12 +138,14 @@ class Bisection:
     trials: int = 0
 
 
-def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bisection:
+def bisect(
+    facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32, settings: GateSettings | None = None
+) -> Bisection:
     """Find facts to leave out so that the rest passes. `try_(subset)` compiles and judges a subset, in the
-    order of `facts`.
+    order of `facts`, by `settings`.
 
-    Groups are added to what is kept already; one that fails is halved, after the worst facts that its report names
-    as failed are left out. So the kept facts have always passed *together*, whatever facts do to one another.
+    Groups are added to what is kept already; one that fails is halved, after the facts that its report names are left out: the
+    worst of those that are not told, and those that harm what else is known about their subject (`harmful_facts`). So the kept facts have always passed *together*, whatever facts do to one another.
     One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than
     `max_trials`.
     """
@@ -142,7 +167,7 @@ def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bi
         elif len(group) == 1:
             culprits += group
         else:
-            named = _worst(tried, {i: facts[i].key for i in group})
+            named = _named(tried, {i: facts[i].key for i in group}, settings)
             culprits += named
             groups += [part for part in _parts(group, named) if part]
 
@@ -152,14 +177,16 @@ def bisect(facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32) -> Bi
     return Bisection(chosen(kept), chosen(culprits), chosen(undecided), report, trials)
 
 
-def _worst(report: Report, keys: Mapping[int, FactKey]) -> list[int]:
-    """The facts that a failing report names; of many only the half with most failures.
+def _named(report: Report, keys: Mapping[int, FactKey], settings: GateSettings | None) -> list[int]:
+    """The facts that a failing report names: the harmful ones, and of many untold ones only the half with most failures.
 
     A fact that cannot be written spoils others that are solved with it and take without it: those get another chance.
     """
     failed, counts = failed_facts(report), Counter(f.fact_key for f in report.failures)
-    named = sorted((i for i in keys if keys[i] in failed), key=lambda i: (-counts[keys[i]], i))
-    return named[: max(_FEW, (len(named) + 1) // 2)]
+    untold = sorted((i for i in keys if keys[i] in failed), key=lambda i: (-counts[keys[i]], i))
+    harmful = harmful_facts(report, tuple(keys.values()), settings)
+    worst = untold[: max(_FEW, (len(untold) + 1) // 2)]
+    return worst + [i for i in keys if keys[i] in harmful and i not in worst]
 
 
 def _parts(group: list[int], named: list[int]) -> list[list[int]]:

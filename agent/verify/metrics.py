@@ -98,15 +98,19 @@ def unchanged(
     Only facts that the model knew before can be forgotten: where it answered a guarding probe wrong it was guessing, and
     another guess is no damage. A model that knew none of them is held to its words all the same.
     """
-    guards = [probe for probe in probes if probe.kind in GUARDS]
-    known = [probe for probe in guards if is_right(before, probe)]
     by_kind: dict[str, list[bool]] = {}
-    for probe in known or guards:
+    for probe in _guards(before, probes):
         ok = is_unchanged(before, after, probe)
         by_kind.setdefault(probe.kind, []).append(ok)
         if probe.kind != "same_subject":
             by_kind.setdefault("others", []).append(ok)
     return {kind: _rate(oks) for kind, oks in by_kind.items()}
+
+
+def _guards(before: Mapping[str, str], probes: Iterable[Probe]) -> list[Probe]:
+    """The guarding probes that count: those answered right before, or all when none was."""
+    guards = [probe for probe in probes if probe.kind in GUARDS]
+    return [probe for probe in guards if is_right(before, probe)] or guards
 
 
 def is_unchanged(before: Mapping[str, str], after: Mapping[str, str], probe: Probe) -> bool:
@@ -215,9 +219,10 @@ def _failures(
             facts[probe.fact_key] = _failure("fact", probe, probe.expect[0], got)
         elif wrong:
             rest.append(_failure(probe.kind, probe, probe.expect[0], got))
-        elif probe.kind in GUARDS and not is_unchanged(before, after, probe):
+    for probe in _guards(before, probes):
+        if not is_unchanged(before, after, probe):
             right = probe.expect[0] if is_right(before, probe) else clause(_said(before, probe))
-            rest.append(_failure(probe.kind, probe, right, got))
+            rest.append(_failure(probe.kind, probe, right, clause(_said(after, probe))))
     return (*facts.values(), *rest[:limit])
 
 

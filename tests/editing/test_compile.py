@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.editing.compile import Material, compile_delta, default_layers, value_key
+from agent.editing.compile import Material, compile_delta, default_layers
 from agent.editing.delta import Delta, applied
 from agent.editing.keys import SubjectText, keys_and_states
+from agent.editing.requests import value_key
 from agent.errors import ConfigError, EditError, ModelError
 from agent.lm.generate import generate
 from agent.lm.load import LM

@@ -1,0 +1,130 @@
+"""One trial: some proposals compiled against the base, and what verification says of the result.
+
+The same proposals give the same trial. Asking the base, and optimising a fact's value, is done once for all trials of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from agent.editing.cache import load_values, save_values
+from agent.editing.compile import Compiled, Material, compile_delta, default_layers, find_values
+from agent.editing.delta import applied
+from agent.editing.requests import joint, value_key
+from agent.editing.settings import EditSettings
+from agent.errors import EditError
+from agent.examine import all_texts, gate_of, neutral_texts, probes_of
+from agent.faults import fault
+from agent.lm.load import LM
+from agent.lm.score import perplexity
+from agent.material import edit_request, preserve_texts
+from agent.store import queue
+from agent.types import EditRequest, Probe, Proposal, Report
+from agent.verify.gate import judged
+from agent.verify.metrics import Snapshot, compare, snapshot
+from agent.workshop import Workshop
+
+# Enough for every probe of some dozens of facts: the search for culprits ranks facts by their failures.
+_FAILURES = 800
+
+
+@dataclass(slots=True)
+class Trials:
+    """The base's answers, asked once, the texts for perplexity, and the compilations by set of proposals."""
+
+    texts: list[str] = field(default_factory=list)
+    base_answers: dict[str, str] = field(default_factory=dict)
+    done: dict[tuple[int, ...], tuple[Compiled, Report]] = field(default_factory=dict)
+
+
+def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trials) -> tuple[Compiled, Report]:
+    """Compile, verify, judge. The model is left as it is. Raises EditError, ModelError."""
+    compiled = compile_facts(shop, lm, proposals)
+    fault("apply:after-compile")
+    facts = [p.fact for p in proposals]
+    probes = probes_of(shop, facts, proposals)
+    trials.texts = trials.texts or all_texts(shop, lm)
+    texts = neutral_texts(shop.catalogue, trials.texts, proposals)
+    before = _base_snapshot(shop, lm, probes, texts, trials)
+    with applied(lm, compiled.delta):
+        after = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
+    return compiled, judged(
+        compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify)
+    )
+
+
+def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int, str]:
+    """Why, by proposal id, of the facts whose values were given up. All values are kept for the compilations to come."""
+    job = _job(shop, lm, proposals)
+    values = find_values(lm, job.requests, job.settings, job.material.known_values, shop.progress)
+    save_values(job.folder, values)
+    keys = (value_key(lm, r, job.settings.layers, job.settings) for r in joint(job.requests))
+    return {
+        proposal.id: f"the model cannot be made to say {proposal.fact.object!r}: it hardly knows the name"
+        for proposal, key in zip(proposals, keys, strict=True)
+        if values[key].isnan().any()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the compiler takes for some proposals, one request each; `folder` keeps value vectors."""
+
+    requests: list[EditRequest]
+    settings: EditSettings
+    material: Material
+    folder: Path
+
+
+def _job(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Job:
+    settings = shop.settings.editing
+    if not settings.layers:
+        settings = replace(settings, layers=default_layers(lm))
+    requests = [request_of(shop, p) for p in proposals]
+    folder = shop.cache / "values"
+    keys = [value_key(lm, request, settings.layers, settings) for request in joint(requests)]
+    preserve = preserve_texts(
+        shop.catalogue,
+        shop.relations,
+        {r.subject for r in requests},
+        limit=shop.settings.preserve_limit,
+        seed=settings.seed,
+    )
+    material = Material(preserve=preserve, cache=shop.cache, known_values=load_values(folder, keys))
+    return _Job(requests, settings, material, folder)
+
+
+def request_of(shop: Workshop, proposal: Proposal) -> EditRequest:
+    """As a person gave it, else made from the relation's templates. Raises EditError when there is neither."""
+    given = queue.request(shop.store, proposal.id)
+    if given is not None:
+        return given
+    if proposal.fact.relation not in shop.relations:
+        raise EditError(
+            f"proposal {proposal.id}: relation {proposal.fact.relation!r} is not in the relations file"
+        )
+    return edit_request(proposal.fact, shop.relations, shop.catalogue, target_old=proposal.target_old)
+
+
+def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Compiled:
+    """The joint delta of these proposals' facts. New value vectors are kept before anything else is done with them."""
+    job = _job(shop, lm, proposals)
+    compiled = compile_delta(lm, job.requests, job.settings, job.material, shop.progress)
+    save_values(job.folder, compiled.values)
+    return compiled
+
+
+def _base_snapshot(
+    shop: Workshop, lm: LM, probes: Sequence[Probe], texts: Sequence[str], trials: Trials
+) -> Snapshot:
+    """The base's answers; what it has answered in an earlier trial is not asked again. Which texts are neutral is another matter in
+    every trial.
+    """
+    missing = [p for p in probes if p.prompt not in trials.base_answers]
+    if missing:
+        asked = snapshot(lm, missing, progress=lambda d, t: shop.progress("before", d, t))
+        trials.base_answers.update(asked.answers)
+    return Snapshot(dict(trials.base_answers), perplexity(lm, texts) if texts else math.nan, len(texts))
