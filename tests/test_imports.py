@@ -195,10 +195,22 @@ def test_packages_are_empty_so_that_importing_one_module_imports_one() -> None:
     "modules", ["agent.store, agent.store.queue", "agent.config", "agent.decide", "agent.cli.main"]
 )
 def test_a_keystroke_loads_neither_torch_nor_spacy(modules: str) -> None:
-    heavy = ("torch", "spacy", "transformers", "numpy", "apscheduler", "feedparser", "httpx")
-    code = f"import sys, {modules}; print(*[m for m in {heavy!r} if m in sys.modules])"
+    assert _heavy_after(f"import {modules}") == []
+
+
+def test_building_the_commands_loads_nothing_heavy_either() -> None:
+    """Newer typers build every option through pydantic, which alone takes as long as `factd queue list`."""
+    code = "import typer.main; from agent.cli.main import app; typer.main.get_command(app)"
+    assert _heavy_after(code) == []
+
+
+def _heavy_after(code: str) -> list[str]:
+    heavy = (
+        "torch", "spacy", "transformers", "numpy", "apscheduler", "feedparser", "httpx", "pydantic", "rich",
+    )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT.parent
-    )
+        [sys.executable, "-c", f"{code}; import sys; print(*[m for m in {heavy!r} if m in sys.modules])"],
+        capture_output=True, text=True, check=False, cwd=ROOT.parent,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == []
+    return done.stdout.split()

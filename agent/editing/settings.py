@@ -28,7 +28,7 @@ class EditSettings:
     model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of.
-    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their rate.
+    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate.
     `turns`: every step looks at all edit prompts and, by turns, at one in `turns` of the prompts whose answers should stay.
     `give_up`: a request whose mean NLL is still above this after all steps gets no value; 0 for never.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
@@ -51,7 +51,7 @@ class EditSettings:
     carriers: bool = True
     rounds: int = 3
     polish: int = 0
-    polish_lr: float = 0.05
+    polish_lr: float = 0.1
     context_tokens: int = 8
     samples: int = 400
     sample_tokens: int = 48

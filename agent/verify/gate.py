@@ -53,6 +53,8 @@ class GateSettings:
 
 _NAMED_FACTS = 5
 _FEW = 4
+# What may be lost after harmful facts are left out, of what the gate allows: the next solve loses other answers.
+_SLACK = 0.75
 # metric of the report, threshold of the settings, what it counts
 _RULES = (
     ("efficacy", "efficacy", "edit prompts are answered with the new fact"),
@@ -118,7 +120,7 @@ def harmful_facts(
     named: list[str] = []
     for subject, count in sorted(lost.items(), key=lambda item: (-item[1], item[0])):
         # With a subject go the answers about it, on average as many as about any other.
-        if remaining <= (1 - least) * n * (1 - len(named) / subjects):
+        if remaining <= _SLACK * (1 - least) * n * (1 - len(named) / subjects):
             break
         named.append(subject)
         remaining -= count
@@ -145,36 +147,51 @@ def bisect(
     order of `facts`, by `settings`.
 
     Groups are added to what is kept already; one that fails is halved, after the facts that its report names are left out: the
-    worst of those that are not told, and those that harm what else is known about their subject (`harmful_facts`). So the kept facts have always passed *together*, whatever facts do to one another.
-    One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than
-    `max_trials`.
+    worst of those that are not told, and those that harm what else is known about their subject (`harmful_facts`). A kept fact
+    that is named gives way to a group that outnumbers it. The kept facts have always passed *together*, whatever facts do to one
+    another. One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than `max_trials`.
     """
     kept: list[int] = []
     culprits: list[int] = []
     undecided: list[int] = []
     report: Report | None = None
     trials = 0
-    groups = [list(range(len(facts)))] if facts else []
-    while groups:
-        group = groups.pop()
+    todo: list[_Try] = [_Try(list(range(len(facts))))] if facts else []
+    while todo:
+        group, without = (task := todo.pop()).group, task.without
         if trials >= max_trials:
             undecided += group
             continue
         trials += 1
-        tried = try_(tuple(facts[i] for i in sorted(kept + group)))
+        base = [i for i in kept if i not in without]
+        tried = try_(tuple(facts[i] for i in sorted(base + group)))
         if tried.passed:
-            kept, report = kept + group, tried
-        elif len(group) == 1:
-            culprits += group
+            culprits += [i for i in kept if i in without]
+            kept, report = base + group, tried
+            continue
+        named = _named(tried, {i: facts[i].key for i in sorted(base + group)}, settings)
+        left, without = [i for i in group if i not in named], without | {i for i in base if i in named}
+        culprits += [i for i in group if i in named]
+        if len(left) <= len(without.intersection(kept)) or (not named and len(group) == 1):
+            culprits += left
+        elif named:
+            todo.append(_Try(left, without))
         else:
-            named = _named(tried, {i: facts[i].key for i in group}, settings)
-            culprits += named
-            groups += [part for part in _parts(group, named) if part]
+            middle = len(group) // 2
+            todo += [_Try(group[middle:]), _Try(group[:middle])]
 
     def chosen(indices: list[int]) -> tuple[Fact, ...]:
         return tuple(facts[i] for i in sorted(indices))
 
     return Bisection(chosen(kept), chosen(culprits), chosen(undecided), report, trials)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """To be tried: `group` beside all that is kept, but for `without`."""
+
+    group: list[int]
+    without: frozenset[int] = frozenset()
 
 
 def _named(report: Report, keys: Mapping[int, FactKey], settings: GateSettings | None) -> list[int]:
@@ -187,14 +204,6 @@ def _named(report: Report, keys: Mapping[int, FactKey], settings: GateSettings |
     harmful = harmful_facts(report, tuple(keys.values()), settings)
     worst = untold[: max(_FEW, (len(untold) + 1) // 2)]
     return worst + [i for i in keys if keys[i] in harmful and i not in worst]
-
-
-def _parts(group: list[int], named: list[int]) -> list[list[int]]:
-    """What to try next, last part first: the group without the named ones, else its halves."""
-    if named:
-        return [[i for i in group if i not in named]]
-    middle = len(group) // 2
-    return [group[middle:], group[:middle]]
 
 
 def _untold(report: Report) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.editing.compile import Material, compile_delta, default_layers
+from agent.editing.compile import Material, compile_delta, default_layers, find_values
 from agent.editing.delta import Delta, applied
 from agent.editing.keys import SubjectText, keys_and_states
-from agent.editing.requests import value_key
+from agent.editing.requests import joint, value_key
 from agent.errors import ConfigError, EditError, ModelError
 from agent.lm.generate import generate
 from agent.lm.load import LM
@@ -75,6 +75,33 @@ def test_known_values_are_taken_as_they_are(taught: LM) -> None:
     assert set(one.values) == {value_key(taught, QUENIA, (0, 1), wanted)}
 
 
+def test_values_found_beforehand_are_those_of_the_compilation(taught: LM) -> None:
+    """Whatever the order; what is given up is NaN, and the delta has nothing of it."""
+    wanted = settings(**QUICK)
+    found = find_values(taught, [QUENIA, ZORLAND], wanted, {})
+    compiled = compile_delta(taught, [ZORLAND, QUENIA], wanted, Material())
+    assert found.keys() == compiled.values.keys()
+    assert all(torch.equal(found[key], compiled.values[key]) for key in found)
+    hopeless = settings(**QUICK, give_up=1e-6)
+    values = find_values(taught, [ZORLAND], hopeless, {})
+    assert all(value.isnan().all() for value in values.values())
+    delta = compile_delta(taught, [ZORLAND], hopeless, Material(known_values=values)).delta
+    assert all(float(update.dense().abs().max()) == 0 for update in delta.updates.values())
+
+
+def test_two_facts_of_one_subject_do_not_hold_each_other_back(taught: LM) -> None:
+    """Each one's keep prompts name the other's relation, whose answer changes with it."""
+    capital, leader = edit("Zorland", "Sorna"), edit("Zorland", "Quill", "leader")
+    assert set(capital.keep) & set(leader.prompts) and set(leader.keep) & set(capital.prompts)
+    both = joint([capital, leader])
+    assert [r.keep for r in both] == [("The currency of Zorland is",)] * 2
+    assert joint(both) == both
+    assert joint([capital]) == [capital]
+    strict = settings(kl=5.0, polish=10)
+    delta = compile_delta(taught, [capital, leader], strict, material("Zorland")).delta
+    assert answers(taught, delta, capital.prompt, leader.prompt) == ["Sorna", "Quill"]
+
+
 def test_a_value_key_names_what_the_value_depends_on(taught: LM, tiny: Callable[..., LM]) -> None:
     wanted = settings()
     key = value_key(taught, ZORLAND, (0, 1), wanted)
@@ -86,9 +113,9 @@ def test_a_value_key_names_what_the_value_depends_on(taught: LM, tiny: Callable[
         value_key(taught, dataclasses.replace(ZORLAND, target_new="Ulmo"), (0, 1), wanted),
         value_key(taught, dataclasses.replace(ZORLAND, keep=()), (0, 1), wanted),
         *(value_key(taught, ZORLAND, (0, 1), settings(**{name: value})) for name, value in
-          {"steps": 7, "lr": 0.3, "kl": 0.5, "decay": 0.5, "clamp": 1.0, "seed": 5, "contexts": 1}.items()),
+          {"steps": 7, "lr": 0.3, "kl": 0.5, "decay": 0.5, "clamp": 1.0, "seed": 5, "contexts": 1, "turns": 2}.items()),
     }  # fmt: skip
-    assert len(others) == 12
+    assert len(others) == 13
     assert key not in others
 
 

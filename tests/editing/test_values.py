@@ -93,6 +93,26 @@ def test_the_relation_kl_keeps_the_same_subjects_other_answers(taught: LM) -> No
     assert moved(1.0) < 0.5 * moved(0.0)
 
 
+def test_by_turns_every_keep_prompt_is_looked_at(taught: LM) -> None:
+    """With as many turns as keep prompts each step sees one of them; all move less than without, and companions do not matter."""
+    assert len(ZORLAND.keep) == 2
+
+    def moved(**changes: float) -> list[float]:
+        wanted = settings(stop_loss=0.0, steps=40, decay=0.0, **changes)
+        push = optimise_values(taught, [ZORLAND], CONTEXTS, LAYER, wanted)[0]
+        pairs = [(pushed_logp(taught, ZORLAND, p, 0 * push)[1], pushed_logp(taught, ZORLAND, p, push)[1])
+                 for p in ZORLAND.keep]  # fmt: skip
+        return [float((before.exp() * (before - after)).sum()) for before, after in pairs]
+
+    free, held = moved(kl=0.0), moved(kl=1.0, turns=2)
+    assert all(h < 0.6 * f for f, h in zip(free, held, strict=True))
+    alone = optimise_values(taught, [ZORLAND], CONTEXTS, LAYER, settings(turns=2))
+    together = optimise_values(
+        taught, [edit("Tallisk", "Sorna"), ZORLAND], CONTEXTS, LAYER, settings(turns=2)
+    )
+    assert torch.allclose(alone[0], together[1], atol=0.02 * float(alone.norm()))
+
+
 def test_a_fact_that_the_model_knows_needs_no_push(taught: LM) -> None:
     push = optimise_values(taught, [edit("Zorland", "Mipa")], ("",), LAYER, settings(stop_loss=0.5))
     assert float(push.norm()) == 0.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.errors import ConfigError
 from agent.types import Fact, Failure, Report
-from agent.verify.gate import GateSettings, bisect, failed_facts, judge, judged, misses
+from agent.verify.gate import GateSettings, bisect, failed_facts, harmful_facts, judge, judged, misses
 from tests.verify.conftest import fact
 
 GOOD = {"efficacy": 1.0, "paraphrase": 0.9, "same_subject_unchanged": 0.95, "others_unchanged": 0.99}
@@ -131,3 +131,54 @@ def test_what_is_kept_passed_together_and_trials_are_bounded(
         assert found.kept in tried
         assert try_(found.kept).passed
     assert all(list(subset) == sorted(subset, key=facts.index) for subset in tried)
+
+
+def _lossy(lost: Mapping[str, int], asked: int) -> Report:
+    """`asked` questions about what else is known of the subjects, `lost` of them by subject."""
+    failures = tuple(
+        Failure((subject, "capital"), "same_subject", f"prompt {n}", "Mu", "Low Ebb")
+        for subject, count in lost.items()
+        for n in range(count)
+    )
+    return _report({"same_subject_unchanged": 1 - len(failures) / asked}, asked, failures)
+
+
+def test_facts_that_harm_their_subject_are_named_the_worst_first_and_no_more_than_must_go() -> None:
+    keys = [(subject, "leader") for subject in "abcdefghij"]
+    strict = GateSettings(same_subject=0.9)
+    assert harmful_facts(_lossy({"a": 1, "b": 5, "c": 4, "d": 5}, 100), keys, strict) == (
+        ("b", "leader"),
+        ("d", "leader"),
+    )
+    assert harmful_facts(_lossy({"b": 5, "c": 4}, 100), keys, strict) == ()
+    assert harmful_facts(_report({"same_subject_unchanged": 0.5}, 100), keys, strict) == ()
+    assert harmful_facts(_report({"others_unchanged": 0.5}, 100), keys, strict) == ()
+
+
+def test_a_harmful_fact_is_left_out_in_the_next_trial() -> None:
+    facts = _facts(10)
+
+    def try_(subset: Sequence[Fact]) -> Report:
+        harm = {"3": 6} if any(f.subject == "3" for f in subset) else {}
+        return judged(_lossy(harm, 40))
+
+    found = bisect(facts, try_)
+    assert (found.culprits, found.trials) == ((facts[3],), 2)
+    assert len(found.kept) == 9
+
+
+def test_a_kept_fact_gives_way_to_a_group_that_outnumbers_it() -> None:
+    """Fact 0 is not told beside more than half of the others; it is kept with the first half, and goes with the second."""
+    facts = _facts(12)
+
+    def try_(subset: Sequence[Fact]) -> Report:
+        subjects = {f.subject for f in subset}
+        spoilt = "0" in subjects and len(subset) > 6
+        named = spoilt and len(subset) < 12  # at first nothing is named, and the facts are halved
+        failures = (Failure(facts[0].key, "fact", "", "", ""),) if named else ()
+        return Report({}, {}, {}, not spoilt, failures=failures)
+
+    found = bisect(facts, try_)
+    assert found.culprits == (facts[0],)
+    assert found.kept == tuple(facts[1:])
+    assert found.report is not None and found.report.passed and try_(found.kept).passed
