@@ -34,7 +34,7 @@ def bench(
         Path, typer.Argument(metavar="EDITS.json", help="EasyEdit's, FastEdit's or CounterFact's form.")
     ],
     algorithm: Annotated[
-        str | None, typer.Option("--algorithm", metavar="NAME", help="memit or rome.")
+        str | None, typer.Option("--algorithm", metavar="NAME", help="memit, rome, emmet or alphaedit.")
     ] = None,
     mode: Annotated[
         str | None, typer.Option("--mode", metavar="NAME", help="joint, or sequential: batch upon batch.")

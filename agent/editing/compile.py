@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 
+from agent.editing.algorithms.alphaedit import alphaedit
 from agent.editing.algorithms.base import Algorithm, Problem
+from agent.editing.algorithms.emmet import emmet
 from agent.editing.algorithms.memit import memit
 from agent.editing.algorithms.rome import rome
 from agent.editing.contexts import prefixes
@@ -31,7 +33,12 @@ from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[str, int, int], None]
-ALGORITHMS: Mapping[str, Algorithm] = {"memit": memit, "rome": rome}
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "alphaedit": alphaedit,
+    "emmet": emmet,
+    "memit": memit,
+    "rome": rome,
+}
 _CARRIERS = (
     "{}",
     "In {}",

@@ -7,11 +7,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from agent.errors import ConfigError
 
-AlgorithmName = Literal["memit", "rome"]
+AlgorithmName = Literal["alphaedit", "emmet", "memit", "rome"]
 Mode = Literal["joint", "sequential"]
 
 
@@ -23,7 +23,8 @@ class EditSettings:
     choice. `steps`, `lr`: Adam on the value vectors; a step is about `lr` * |h| long. `kl`: weight of the
     relation KL. `decay`: weight of |delta|²/|h|². `clamp`: largest |delta| relative to |h|. `stop_loss`: a
     request stops once its mean NLL (nats per token) is below. `covariance`: weight of the key covariance, in
-    units of d_in (MEMIT's lambda is about 1). `preserve`: weight of a preserve key relative to an edit key.
+    units of d_in (MEMIT's lambda is about 1); alphaedit: its L2, in units of the mean squared key. `null_share`: alphaedit writes
+    only where at most this share of the covariance's trace lies. `preserve`: weight of a preserve key relative to an edit key.
     `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `samples`:
     model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
@@ -47,6 +48,7 @@ class EditSettings:
     turns: int = 1
     covariance: float = 0.1
     preserve: float = 1.0
+    null_share: float = 0.02
     contexts: int = 2
     carriers: bool = True
     rounds: int = 3
@@ -62,8 +64,9 @@ class EditSettings:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that cannot work."""
-        if self.algorithm not in ("memit", "rome"):
-            raise ConfigError(f"editing.algorithm must be memit or rome, got {self.algorithm!r}")
+        if self.algorithm not in get_args(AlgorithmName):
+            known = ", ".join(get_args(AlgorithmName))
+            raise ConfigError(f"editing.algorithm must be one of {known}, got {self.algorithm!r}")
         if self.mode not in ("joint", "sequential"):
             raise ConfigError(f"editing.mode must be joint or sequential, got {self.mode!r}")
         if list(self.layers) != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
@@ -79,6 +82,7 @@ class EditSettings:
             "batch",
             "samples",
             "sample_tokens",
+            "null_share",
         ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")

@@ -1,4 +1,4 @@
-"""The linear systems of ROME and MEMIT, in float64 by Cholesky, never by an explicit inverse.
+"""The linear systems of the algorithms, in float64 by Cholesky, never by an explicit inverse.
 
 MEMIT with preserve keys (2210.07229 eq. 14, extended): dW = R Kᵀ (lambda C + mu K0 K0ᵀ + K Kᵀ)⁻¹. `K0` are
 keys of facts that must not move; they enter the left side with no residual of their own.
@@ -13,6 +13,8 @@ from agent.errors import EditError
 
 Tensor = torch.Tensor
 _RIDGE = 0.01
+# Facts of one subject have nearly one key: without it their equations could not be solved.
+_EQUALITY_RIDGE = 1e-3
 
 
 def regulariser(covariance: Tensor, weight: float, preserve_keys: Tensor | None, preserve: float) -> Tensor:
@@ -47,13 +49,62 @@ def spread(residuals: Tensor, keys: Tensor, owner: Tensor, system: Tensor) -> Lo
     weight = 1.0 / torch.bincount(owner, minlength=facts).clamp(min=1).double()[owner]
     weighted = k * weight[:, None]
     means = torch.zeros(facts, k.shape[1], dtype=torch.float64).index_add_(0, owner, weighted)
-    factor, info = torch.linalg.cholesky_ex(system + k.T @ weighted)
-    if int(info):
+    right = torch.cholesky_solve(means.T, _cholesky(system + k.T @ weighted))
+    return _low_rank(residuals, right)
+
+
+def spread_within(
+    residuals: Tensor,
+    keys: Tensor,
+    owner: Tensor,
+    *,
+    basis: Tensor,
+    ridge: float,
+    preserve_keys: Tensor | None,
+    preserve: float,
+) -> LowRank:
+    """`spread` inside the space that `basis` (d_in, m; orthonormal) spans: dW vanishes on everything orthogonal to it.
+
+    AlphaEdit (2410.02355 eq. 8) with P = basis basisᵀ, L2 = `ridge` times the mean squared key inside, and preserve keys in the
+    place of past ones.
+    """
+    inside = keys.double().cpu() @ basis
+    size = inside.square().sum(-1).mean().clamp(min=torch.finfo(torch.float64).tiny)
+    system = torch.eye(basis.shape[1], dtype=torch.float64) * (max(ridge, _RIDGE) * size)
+    if preserve_keys is not None and preserve > 0:
+        k0 = preserve_keys.double().cpu() @ basis
+        system = system + preserve * (k0.T @ k0)
+    update = spread(residuals, inside, owner, system)
+    return _low_rank(residuals, basis @ update.right.double())
+
+
+def null_space(covariance: Tensor, share: float) -> Tensor:
+    """(d_in, m) float64: the eigenvectors of C, least first, that together hold at most `share` of its trace.
+
+    Raises EditError when that is none: then the layer stores something in every direction.
+    """
+    values, vectors = torch.linalg.eigh(covariance.double())
+    values = values.clamp(min=0)  # rounding
+    count = int((values.cumsum(0) <= share * values.sum()).sum())
+    if count == 0:
         raise EditError(
-            "the key covariance is not positive definite; raise editing.samples (10 tokens a dimension)"
+            f"the keys leave no null space of {share:g} of their covariance; raise editing.null_share"
         )
-    right = torch.cholesky_solve(means.T, factor)
-    return LowRank(residuals.double().cpu().T.contiguous().float(), right.contiguous().float())
+    return vectors[:, :count]
+
+
+def equality(residuals: Tensor, keys: Tensor, system: Tensor) -> LowRank:
+    """EMMET (2403.14236 eq. 11): dW = R (Kᵀ S⁻¹ K + ridge)⁻¹ Kᵀ S⁻¹, so that dW kᵢ = rᵢ up to the ridge, with least disturbance of S.
+
+    `residuals` (facts, d_out), `keys` (facts, d_in): one key a fact. The ridge is a thousandth of the mean diagonal. Raises
+    EditError when S is not positive definite.
+    """
+    k = keys.double().cpu()
+    whitened = torch.cholesky_solve(k.T, _cholesky(system))
+    gram = k @ whitened
+    gram = gram + torch.eye(len(k), dtype=torch.float64) * (_EQUALITY_RIDGE * gram.diagonal().mean())
+    right = torch.cholesky_solve(whitened.T, _cholesky(gram)).T
+    return _low_rank(residuals, right)
 
 
 def rank_one(residual: Tensor, key: Tensor, system: Tensor) -> LowRank:
@@ -63,13 +114,24 @@ def rank_one(residual: Tensor, key: Tensor, system: Tensor) -> LowRank:
     EditError when kᵀ C⁻¹ k is so small against |k||C⁻¹ k| that the update would explode (a "disabling edit").
     """
     k = key.double().cpu()
-    factor, info = torch.linalg.cholesky_ex(system)
-    if int(info):
-        raise EditError("the key covariance is not positive definite; raise editing.samples")
-    u = torch.cholesky_solve(k[:, None], factor)[:, 0]
+    u = torch.cholesky_solve(k[:, None], _cholesky(system))[:, 0]
     projection = float(k @ u)
     if projection < 1e-4 * float(k.norm() * u.norm()):
         raise EditError(
             "the key is nearly orthogonal to its whitened self: this edit would disable the model"
         )
     return LowRank(residual.double().cpu()[:, None].float(), (u / projection)[:, None].float())
+
+
+def _cholesky(system: Tensor) -> Tensor:
+    factor, info = torch.linalg.cholesky_ex(system)
+    if int(info):
+        raise EditError(
+            "the key covariance is not positive definite; raise editing.samples (10 tokens a dimension)"
+        )
+    return factor
+
+
+def _low_rank(residuals: Tensor, right: Tensor) -> LowRank:
+    """Left factor: the residuals (facts, d_out) as they are; right factor (d_in, facts)."""
+    return LowRank(residuals.double().cpu().T.contiguous().float(), right.contiguous().float())

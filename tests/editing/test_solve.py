@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agent.editing.solve import rank_one, regulariser, spread
+from agent.editing.solve import equality, null_space, rank_one, regulariser, spread, spread_within
 from agent.errors import EditError
 
 D_IN, D_OUT = 12, 7
@@ -128,3 +128,57 @@ def test_a_key_that_the_whitening_turns_away_is_refused() -> None:
     key[0], key[1] = 1.0, 1e-5
     with pytest.raises(EditError, match="disable the model"):
         rank_one(torch.ones(D_OUT), key, torch.diag(scales))
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_emmet_gives_every_key_its_residual_and_one_fact_is_rome(seed: int) -> None:
+    residuals, keys, _, covariance = problem(seed)
+    system = regulariser(covariance, 0.1, None, 0.0)
+    update = equality(residuals, keys[:3], system)
+    assert update.rank == 3
+    written = keys[:3].double() @ update.dense().double().T
+    # The ridge takes a thousandth of a typical key's share; more of keys that nearly coincide.
+    assert torch.allclose(written, residuals.double(), atol=0.05 * float(residuals.norm()))
+    single = equality(residuals[:1], keys[:1], system).dense()
+    assert torch.allclose(
+        single, rank_one(residuals[0], keys[0], system).dense() / 1.001, rtol=1e-5, atol=1e-8
+    )
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_emmet_disturbs_ordinary_keys_least(seed: int) -> None:
+    """Of updates that write the same on the same keys, compared with the plain least-norm one."""
+    residuals, keys, _, covariance = problem(seed)
+    system = regulariser(covariance, 0.1, None, 0.0)
+    dense = equality(residuals, keys[:3], system).dense().double()
+    k = keys[:3].double()
+    plain = (dense @ k.T) @ torch.linalg.pinv(k).T
+
+    def cost(update: torch.Tensor) -> float:
+        return float((update @ system @ update.T).trace())
+
+    assert cost(dense) <= cost(plain) * (1 + 1e-5)
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_alphaedit_writes_nothing_outside_the_null_space(seed: int) -> None:
+    residuals, keys, owner, covariance = problem(seed)
+    basis = null_space(covariance, 0.3)
+    assert 0 < basis.shape[1] < D_IN
+    held = torch.linalg.eigvalsh(covariance)
+    assert float(held[: basis.shape[1]].sum()) <= 0.3 * float(held.sum()) + 1e-9
+    update = spread_within(
+        residuals, keys, owner, basis=basis, ridge=0.1, preserve_keys=keys[-1:], preserve=1.0
+    )
+    outside = torch.eye(D_IN, dtype=torch.float64) - basis @ basis.T
+    dense = update.dense().double()
+    assert float((dense @ outside).norm()) < 1e-5 * float(dense.norm())
+    assert update.rank == len(residuals)
+
+
+def test_without_a_null_space_alphaedit_says_so() -> None:
+    with pytest.raises(EditError, match=r"raise editing\.null_share"):
+        null_space(torch.eye(4, dtype=torch.float64), 0.2)

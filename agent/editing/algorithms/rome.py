@@ -8,6 +8,7 @@ form.
 from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
+from agent.editing.algorithms.layerwise import preserved_keys
 from agent.editing.delta import LowRank, add_, restored, stacked
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import rank_one, regulariser
@@ -20,9 +21,7 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
     settings, layer = problem.settings, problem.layers[-1]
     before = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows)
     wanted = before.states + problem.values.to(before.states.device)[problem.owner.to(before.states.device)]
-    preserve = None
-    if problem.preserve and settings.preserve > 0:
-        preserve = keys_and_states(lm, problem.preserve, [layer], batch_rows=settings.batch_rows).keys[layer]
+    preserve = preserved_keys(lm, problem).get(layer)
     system = regulariser(problem.covariance[layer], settings.covariance, preserve, settings.preserve)
     module = down_module(lm.model, lm.arch, layer)
     updates = []

@@ -1,0 +1,87 @@
+"""What MEMIT and AlphaEdit share: a value is spread over several layers, all facts in one solve per layer, and what a solve fell
+short of is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from agent.editing.algorithms.base import Problem
+from agent.editing.delta import LowRank, add_, restored
+from agent.editing.keys import KeysAndStates, keys_and_states
+from agent.lm.arch import down_module, down_name
+from agent.lm.load import LM
+
+Tensor = torch.Tensor
+# One layer's linear solve: residuals (facts, d_out), keys (rows, d_in), owner (rows,) -> update.
+Solve = Callable[[Tensor, Tensor, Tensor], LowRank]
+_LEAST_SHARE, _MOST_GAIN = 0.5, 2.5
+
+
+def layerwise(lm: LM, problem: Problem, solves: Mapping[int, Solve]) -> dict[int, LowRank]:
+    """Solve, measure how far each fact's states really moved towards its value, and solve again for what was lost.
+
+    The regulariser shrinks every update, one fact's to 0.9 of its value and another's to 0.7, and those are the edits that fail
+    although their value is right. So a fact's value is scaled by what its share was short of, `settings.rounds` times.
+    """
+    settings, layers = problem.settings, problem.layers
+    before = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows)
+    gain = torch.ones(len(problem.requests))
+    updates: dict[int, LowRank] = {}
+    for _ in range(settings.rounds):
+        with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
+            updates = _one_pass(lm, problem, before, solves, gain)
+            reached = keys_and_states(lm, problem.rows, layers[-1:], batch_rows=settings.batch_rows).states
+        share = _share(reached - before.states, problem)
+        gain = (gain / share.clamp(min=_LEAST_SHARE)).clamp(max=_MOST_GAIN)
+    return updates
+
+
+def preserved_keys(lm: LM, problem: Problem) -> Mapping[int, Tensor]:
+    """Keys (texts, d_in) of what must not move, by layer; empty where `settings.preserve` is 0."""
+    settings = problem.settings
+    if not problem.preserve or settings.preserve == 0:
+        return {}
+    return keys_and_states(lm, problem.preserve, problem.layers, batch_rows=settings.batch_rows).keys
+
+
+def mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
+    """(rows, d) -> (facts, d): a fact's prompts and contexts agree on one residual, so its update has rank
+    one.
+    """
+    facts = len(problem.requests)
+    rows = rows.cpu()
+    totals = torch.zeros(facts, rows.shape[1]).index_add_(0, problem.owner, rows)
+    return totals / torch.bincount(problem.owner, minlength=facts).clamp(min=1)[:, None]
+
+
+def _one_pass(
+    lm: LM, problem: Problem, before: KeysAndStates, solves: Mapping[int, Solve], gain: Tensor
+) -> dict[int, LowRank]:
+    """Layers upward: measure what is still missing at the last layer, write an equal share of it into this one.
+
+    Keys and states are measured again with the layers below already changed (Algorithm 1 of MEMIT's paper). The updates are left
+    in the model.
+    """
+    layers = problem.layers
+    device = before.states.device
+    wanted = before.states + (gain[:, None] * problem.values)[problem.owner].to(device)
+    updates: dict[int, LowRank] = {}
+    for index, layer in enumerate(layers):
+        now = before
+        if index:
+            now = keys_and_states(lm, problem.rows, layers[index:], batch_rows=problem.settings.batch_rows)
+        missing = (wanted - now.states) / (len(layers) - index)
+        update = solves[layer](mean_by_fact(missing, problem), now.keys[layer], problem.owner)
+        add_(down_module(lm.model, lm.arch, layer), update.left, update.right)
+        updates[layer] = update
+    return updates
+
+
+def _share(moved: Tensor, problem: Problem) -> Tensor:
+    """(facts,): how far, in units of its value, each fact's rows moved along it on average."""
+    values = problem.values[problem.owner]
+    along = (moved.cpu() * values).sum(-1) / values.square().sum(-1).clamp(min=1e-12)
+    return mean_by_fact(along[:, None], problem)[:, 0]
