@@ -24,7 +24,7 @@ from agent.editing.covariance import cached_covariance, covariance, own_samples
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.keys import SubjectText
 from agent.editing.polish import polish
-from agent.editing.requests import in_order, joint, value_key
+from agent.editing.requests import checked, together, value_key
 from agent.editing.settings import EditSettings
 from agent.editing.values import optimise_values
 from agent.lm.arch import down_name
@@ -118,14 +118,14 @@ def find_values(
     known: Mapping[str, Tensor],
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
-    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key` of the `joint` requests.
+    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key`.
 
     `known` values are not computed again. A value of NaN was given up (`settings.give_up`): the model cannot be made to say
-    that target, and `compile_delta` writes nothing for it. Raises EditError as `joint` does.
+    that target, and `compile_delta` writes nothing for it. Raises EditError as it does.
     """
     layers = settings.layers or default_layers(lm)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
-    return _values(lm, in_order(joint(requests)), contexts, layers, settings, known, progress)
+    return _values(lm, checked(requests), contexts, layers, settings, known, progress)
 
 
 def _values(
@@ -146,13 +146,18 @@ def _joint(
     lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
     progress: Progress | None,
 ) -> Compiled:  # fmt: skip
-    requests = in_order(joint(requests))
+    asked = checked(requests)
     contexts, layers = ground.contexts, ground.layers
-    values = _values(lm, requests, contexts, layers, settings, material.known_values, progress)
+    values = _values(lm, asked, contexts, layers, settings, material.known_values, progress)
+    pushes = [values[value_key(lm, r, layers, settings)] for r in asked]
+    told = [(r, push) for r, push in zip(asked, pushes, strict=True) if not push.isnan().any()]
+    if not told:
+        return Compiled(empty_delta(lm.sha), values)
+    requests = [request for request, _ in told]
     rows, owner = _key_rows(requests, contexts, settings.carriers)
     problem = Problem(
         requests=requests,
-        values=torch.stack([values[value_key(lm, r, layers, settings)] for r in requests]).nan_to_num(),
+        values=_by_subject(requests, torch.stack([push for _, push in told])),
         rows=rows,
         owner=torch.tensor(owner),
         layers=layers,
@@ -163,7 +168,9 @@ def _joint(
     updates = ALGORITHMS[settings.algorithm](lm, problem)
     if settings.polish:
         protected = [row.text for row in material.preserve[:_PROTECTED]]
-        updates = polish(lm, requests, contexts, updates, protected, settings, _stage(progress, "polish"))
+        updates = polish(
+            lm, together(requests), contexts, updates, protected, settings, _stage(progress, "polish")
+        )
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
 
 
@@ -182,6 +189,15 @@ def _sequential(
             if progress:
                 progress("values", min(start + settings.batch, len(requests)), len(requests))
     return Compiled(Delta({name: stacked(updates) for name, updates in steps.items()}, lm.sha), {})
+
+
+def _by_subject(requests: Sequence[EditRequest], values: Tensor) -> Tensor:
+    """(requests, d_model): each request's value with those of its subject's other facts. They share their keys, so that whatever one
+    writes the others find as well; solved apart they would meet in the middle.
+    """
+    index: dict[str, int] = {}
+    ids = torch.tensor([index.setdefault(request.subject, len(index)) for request in requests])
+    return torch.zeros(len(index), values.shape[1]).index_add_(0, ids, values)[ids]
 
 
 def _key_rows(

@@ -62,15 +62,10 @@ def polish(
 ) -> dict[int, LowRank]:  # fmt: skip
     """`updates` of the base in `lm`, by layer, after `settings.polish` steps; the model is left as it is.
 
-    Column i of a left factor (d_out, facts) belongs to `requests[i]`; a column of zeros (a value that was given up) stays zero and
-    its request is not asked. `protected`: prompts about other subjects.
+    Column i of a left factor (d_out, facts) belongs to `requests[i]`. `protected`: prompts about other subjects.
     """
     device = lm.device
-    alive = sum(update.left.norm(dim=0) for update in updates.values()) > 0
-    asked = [request for request, lives in zip(requests, alive, strict=True) if lives]
-    if not asked:
-        return dict(updates)
-    edits, keeps = _edits(lm, asked, contexts), _keeps(asked, protected, settings.kl * settings.turns)
+    edits, keeps = _edits(lm, requests, contexts), _keeps(requests, protected, settings.kl * settings.turns)
     always = _parts(lm, edits)
     turns = [always + _parts(lm, keeps[turn :: settings.turns]) for turn in range(settings.turns)]
     rights = {layer: update.right.to(device) for layer, update in updates.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from agent.editing.settings import EditSettings
@@ -19,20 +19,21 @@ _NOT_THE_VALUES = frozenset({
 })  # fmt: skip
 
 
-def joint(requests: Sequence[EditRequest]) -> list[EditRequest]:
-    """The requests as they are solved together.
-
-    A keep prompt that another request edits is left out: two facts of one subject would hold each other back. Raises EditError
-    for a request without prompt or target and for two that contradict each other.
+def checked(requests: Sequence[EditRequest]) -> list[EditRequest]:
+    """The requests in an order of their own, so that the one they are given in does not matter. Raises EditError for a request
+    without prompt or target and for two that contradict each other.
     """
     _check(requests)
+    return sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
+
+
+def together(requests: Sequence[EditRequest]) -> list[EditRequest]:
+    """The requests without keep prompts that another of them edits: what one changes the other must not hold.
+
+    For looking at all of them at once. A value is optimised alone, and there the other facts of its subject are to stay.
+    """
     edited = {prompt for request in requests for prompt in request.prompts}
     return [replace(r, keep=tuple(prompt for prompt in r.keep if prompt not in edited)) for r in requests]
-
-
-def in_order(requests: Iterable[EditRequest]) -> list[EditRequest]:
-    """An order of their own, so that the one they are given in does not matter."""
-    return sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
 
 
 def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:

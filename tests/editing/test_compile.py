@@ -12,7 +12,7 @@ import torch
 from agent.editing.compile import Material, compile_delta, default_layers, find_values
 from agent.editing.delta import Delta, applied
 from agent.editing.keys import SubjectText, keys_and_states
-from agent.editing.requests import joint, value_key
+from agent.editing.requests import together, value_key
 from agent.errors import ConfigError, EditError, ModelError
 from agent.lm.generate import generate
 from agent.lm.load import LM
@@ -93,11 +93,10 @@ def test_two_facts_of_one_subject_do_not_hold_each_other_back(taught: LM) -> Non
     """Each one's keep prompts name the other's relation, whose answer changes with it."""
     capital, leader = edit("Zorland", "Sorna"), edit("Zorland", "Quill", "leader")
     assert set(capital.keep) & set(leader.prompts) and set(leader.keep) & set(capital.prompts)
-    both = joint([capital, leader])
+    both = together([capital, leader])
     assert [r.keep for r in both] == [("The currency of Zorland is",)] * 2
-    assert joint(both) == both
-    assert joint([capital]) == [capital]
-    strict = settings(kl=5.0, polish=10)
+    assert together([capital]) == [capital]
+    strict = settings(kl=2.0, polish=20, polish_lr=0.2)
     delta = compile_delta(taught, [capital, leader], strict, material("Zorland")).delta
     assert answers(taught, delta, capital.prompt, leader.prompt) == ["Sorna", "Quill"]
 

@@ -20,7 +20,7 @@ from agent.lm.arch import down_name
 from agent.lm.generate import generate
 from agent.lm.load import LM
 from agent.types import EditRequest
-from tests.editing.edits import QUENIA, ZORLAND, material, settings
+from tests.editing.edits import QUENIA, ZORLAND, edit, material, settings
 from tests.models import build, questions, snapshot, unchanged
 
 QUICK = {"steps": 6, "samples": 20}
@@ -51,6 +51,16 @@ def test_the_model_learns_the_fact_and_others_are_unaffected(taught: LM, one_edi
         elif "Zorland" not in prompt:
             others.append(got.strip().startswith(answer + "."))
     assert sum(others) >= 0.96 * len(others)
+
+
+def test_two_facts_of_one_subject_are_both_learnt(taught: LM, algorithm: str) -> None:
+    """They share their key: solved as if they did not, each would get half of its value, or the last one all."""
+    leader = edit("Zorland", "Quill", "leader")
+    wanted = settings(algorithm=algorithm, kl=1.0, **OWN.get(algorithm, {}))
+    delta = compile_delta(taught, [ZORLAND, leader], wanted, material("Zorland")).delta
+    with applied(taught, delta):
+        answers = generate(taught, [*ZORLAND.prompts, *leader.prompts], max_new_tokens=6)
+    assert [answer.strip().split(".")[0] for answer in answers] == ["Sorna"] * 2 + ["Quill"] * 2
 
 
 def test_compiling_leaves_weights_and_gradients_as_they_were(taught: LM, algorithm: str) -> None:
