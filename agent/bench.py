@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 
 from agent.editfiles import EditEntry
-from agent.editing.compile import Material, compile_delta, default_layers
+from agent.editing.compile import Material, compile_delta, default_layers, stage
 from agent.editing.delta import Delta, applied
 from agent.editing.settings import EditSettings
 from agent.errors import InputError, ModelError, StoreError
@@ -113,12 +113,12 @@ def run_bench(
     ]
     tokens = _tokens_needed(lm, questions, max_new_tokens)
     clock = [time.perf_counter()]
-    before = _ask(lm, questions, tokens, _stage(progress, "before"))
+    before = _ask(lm, questions, tokens, stage(progress, "before"))
     clock.append(time.perf_counter())
     delta = compile_delta(lm, [e.request for e in entries], settings, Material(cache=cache), progress).delta
     clock.append(time.perf_counter())
     with applied(lm, delta):
-        after = _ask(lm, questions, tokens, _stage(progress, "verify"))
+        after = _ask(lm, questions, tokens, stage(progress, "verify"))
     clock.append(time.perf_counter())
     if save is not None:
         save_edited(lm, delta, save)
@@ -248,7 +248,3 @@ def _memory(lm: LM) -> dict[str, float]:
     if lm.device.type == "cuda":
         peak["peak_gpu"] = torch.cuda.max_memory_allocated(lm.device) / _MIB
     return {name: round(value, 1) for name, value in peak.items()}
-
-
-def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
-    return (lambda done, total: progress(name, done, total)) if progress else None

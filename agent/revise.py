@@ -131,11 +131,11 @@ def _not_replaced(live: Sequence[Proposal], new: Sequence[Proposal]) -> list[Pro
 
 def _why(key: FactKey, trials: Trials) -> str:
     """What the last report said about this fact or about others of its subject, else that the gate refused every set that held it."""
-    reports = [report for _, report in reversed(list(trials.done.values()))]
-    for failure in (failure for report in reports for failure in report.failures):
+    failures = [f for _, report in reversed(trials.done.values()) for f in report.failures]
+    for failure in failures:
         if failure.fact_key == key and failure.kind in ("fact", "efficacy"):
             return f"asked {failure.prompt!r} the edited model said {failure.got!r} instead of {failure.expected!r}"
-    for failure in (failure for report in reports for failure in report.failures):
+    for failure in failures:
         if failure.fact_key[0] == key[0] and failure.kind == "same_subject":
             return f"it harms what else is known: {failure.prompt!r} became {failure.got!r} instead of {failure.expected!r}"
     reasons = [reason for _, report in trials.done.values() for reason in report.reasons]

@@ -6,12 +6,13 @@ The same proposals give the same trial. Asking the base, and optimising a fact's
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from agent.editing.cache import load_values, save_values
-from agent.editing.compile import Compiled, Material, compile_delta, default_layers, find_values
+from agent.editing.compile import Compiled, Material, Tensor, compile_delta, default_layers, find_values
 from agent.editing.delta import applied
 from agent.editing.requests import value_key
 from agent.editing.settings import EditSettings
@@ -50,7 +51,7 @@ def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trial
     texts = neutral_texts(shop.catalogue, trials.texts, proposals)
     before = _base_snapshot(shop, lm, probes, texts, trials)
     with applied(lm, compiled.delta):
-        after = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
+        after = snapshot(lm, probes, texts, progress=partial(shop.progress, "verify"))
     return compiled, judged(
         compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify)
     )
@@ -59,7 +60,7 @@ def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trial
 def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int, str]:
     """Why, by proposal id, of the facts whose values were given up. All values are kept for the compilations to come."""
     job = _job(shop, lm, proposals)
-    values = find_values(lm, job.requests, job.settings, job.material.known_values, shop.progress)
+    values = find_values(lm, job.requests, job.settings, job.known_values, shop.progress)
     save_values(job.folder, values)
     keys = (value_key(lm, r, job.settings.layers, job.settings) for r in job.requests)
     return {
@@ -75,7 +76,7 @@ class _Job:
 
     requests: list[EditRequest]
     settings: EditSettings
-    material: Material
+    known_values: Mapping[str, Tensor]
     folder: Path
 
 
@@ -86,15 +87,7 @@ def _job(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Job:
     requests = [request_of(shop, p) for p in proposals]
     folder = shop.cache / "values"
     keys = [value_key(lm, request, settings.layers, settings) for request in requests]
-    preserve = preserve_texts(
-        shop.catalogue,
-        shop.relations,
-        {r.subject for r in requests},
-        limit=shop.settings.preserve_limit,
-        seed=settings.seed,
-    )
-    material = Material(preserve=preserve, cache=shop.cache, known_values=load_values(folder, keys))
-    return _Job(requests, settings, material, folder)
+    return _Job(requests, settings, load_values(folder, keys), folder)
 
 
 def request_of(shop: Workshop, proposal: Proposal) -> EditRequest:
@@ -112,7 +105,15 @@ def request_of(shop: Workshop, proposal: Proposal) -> EditRequest:
 def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Compiled:
     """The joint delta of these proposals' facts. New value vectors are kept before anything else is done with them."""
     job = _job(shop, lm, proposals)
-    compiled = compile_delta(lm, job.requests, job.settings, job.material, shop.progress)
+    preserve = preserve_texts(
+        shop.catalogue,
+        shop.relations,
+        {r.subject for r in job.requests},
+        limit=shop.settings.preserve_limit,
+        seed=job.settings.seed,
+    )
+    material = Material(preserve=preserve, cache=shop.cache, known_values=job.known_values)
+    compiled = compile_delta(lm, job.requests, job.settings, material, shop.progress)
     save_values(job.folder, compiled.values)
     return compiled
 
@@ -125,6 +126,6 @@ def _base_snapshot(
     """
     missing = [p for p in probes if p.prompt not in trials.base_answers]
     if missing:
-        asked = snapshot(lm, missing, progress=lambda d, t: shop.progress("before", d, t))
+        asked = snapshot(lm, missing, progress=partial(shop.progress, "before"))
         trials.base_answers.update(asked.answers)
     return Snapshot(dict(trials.base_answers), perplexity(lm, texts) if texts else math.nan, len(texts))

@@ -136,7 +136,7 @@ def _values(
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
     values = {key: known[key] for key in keys if key in known}
     if missing:
-        tell = _stage(progress, "values")
+        tell = stage(progress, "values")
         found = optimise_values(lm, list(missing.values()), contexts, layers[-1], settings, tell)
         values.update(zip(missing, found, strict=True))
     return values
@@ -169,7 +169,7 @@ def _joint(
     if settings.polish:
         protected = [row.text for row in material.preserve[:_PROTECTED]]
         updates = polish(
-            lm, together(requests), contexts, updates, protected, settings, _stage(progress, "polish")
+            lm, together(requests), contexts, updates, protected, settings, stage(progress, "polish")
         )
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
 
@@ -236,12 +236,12 @@ def _covariance(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
 ) -> dict[int, Tensor]:
     texts = material.corpus or own_samples(lm, settings.samples, settings.sample_tokens, settings.seed)
-    tell = _stage(progress, "covariance")
+    tell = stage(progress, "covariance")
     if material.cache is None:
         return covariance(lm, texts, layers, progress=tell)
     return cached_covariance(lm, texts, layers, material.cache, progress=tell)
 
 
-def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
     """`progress` for one stage: done and total only."""
     return partial(progress, name) if progress else None

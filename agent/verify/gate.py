@@ -158,7 +158,8 @@ def bisect(
     trials = 0
     todo: list[_Try] = [_Try(list(range(len(facts))))] if facts else []
     while todo:
-        group, without = (task := todo.pop()).group, task.without
+        task = todo.pop()
+        group, without = task.group, task.without
         if trials >= max_trials:
             undecided += group
             continue
