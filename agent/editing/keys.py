@@ -13,7 +13,7 @@ import torch
 from agent.lm.arch import decoder_layers, down_module
 from agent.lm.hooks import capture_all, truncated
 from agent.lm.load import LM
-from agent.lm.tokens import Batch, SubjectRows, by_length, pad_left, subject_end, upto_subject
+from agent.lm.tokens import Batch, by_length, pad_left, subject_end, upto_subject
 
 Tensor = torch.Tensor
 
@@ -73,8 +73,3 @@ def keys_and_states(
 def by_row(hidden: Tensor, batch: Batch) -> Tensor:
     """(rows, length, d), also of an MLP that flattens its rows (OPT)."""
     return hidden.reshape(*batch.input_ids.shape, hidden.shape[-1])
-
-
-def at_subject(hidden: Tensor, batch: SubjectRows) -> Tensor:
-    """(rows, length, d) -> (rows, d) float32 at each row's subject position."""
-    return hidden[torch.arange(hidden.shape[0], device=hidden.device), batch.positions].float()

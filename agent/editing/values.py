@@ -7,9 +7,9 @@ same subject's *other* relations instead of "{subject} is a"):
     mean over prompts and contexts of NLL(target | h + delta_i)  +  kl * KL(keep prompts | h + delta_i)  +
     decay * |delta_i|² / |h|²
 
-All requests run together, one row per prompt and context. Hidden states up to the edited layer are computed
-once and every step runs only the layers above. Every step looks at all edit rows and at one in `settings.turns` of the keep rows,
-by turns. A request whose loss is low enough stops and its rows leave the batch.
+All requests run together, one row per prompt and context, each from its subject's last token on (`agent.editing.tails`). Every step
+looks at all edit rows and at one in `settings.turns` of the keep rows, by turns. A request whose loss is low enough stops and its
+rows leave the batch.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from dataclasses import dataclass
 
 import torch
 
-from agent.editing.keys import at_subject
-from agent.editing.losses import divergence, labels_at_end, last_logp, target_nll
+from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
-from agent.lm.arch import decoder_layers
-from agent.lm.hooks import capture, resumed_at, truncated
+from agent.editing.tails import Tails, by_tail, picked, tails
 from agent.lm.load import LM
-from agent.lm.tokens import SubjectRows, encode_target, subject_rows
+from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -34,36 +32,55 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """One row per (request, prompt, context), and per (request, keep prompt).
-
-    `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last `width`
-    columns, -100 elsewhere; a keep row has none. `states` (rows, length, d): output of the edited layer on
-    the unedited model. `keep_logp` (rows, vocab): what a keep row's last column said before. `turn` (rows,): when a keep row is
-    looked at, -1 for an edit row; `weight` (rows,): its share in its request's mean.
+class _Row:
+    """A text, what should follow it (token ids; empty where the model's own answer should stay), whose request it is, its share in
+    that request's mean.
     """
 
-    batch: SubjectRows
+    text: str
+    target: tuple[int, ...]
+    owner: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows of one forward pass, all edits or all keeps.
+
+    `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere. `before`
+    (rows, vocab): the unedited model's log-probabilities at the last column; empty for edits.
+    """
+
+    tails: Tails
     owner: Tensor
-    labels: Tensor
-    states: Tensor
-    keep_logp: Tensor
-    turn: Tensor
     weight: Tensor
+    labels: Tensor
+    before: Tensor
 
-    @property
-    def is_keep(self) -> Tensor:
-        return self.turn >= 0
+    def losses(self, lm: LM, push: Tensor) -> Tensor:
+        """(rows,): NLL per target token, or KL."""
+        logp = self.tails.logp(lm, push[self.owner], self.labels.shape[1])
+        if len(self.before):
+            return divergence(self.before, logp[:, -1])
+        return target_nll(logp, self.labels)
 
-    def at(self, turn: int) -> _Rows:
-        return self.pick((self.turn < 0) | (self.turn == turn))
-
-    def pick(self, mask: Tensor) -> _Rows:
-        batch = SubjectRows(
-            self.batch.input_ids[mask], self.batch.attention_mask[mask], self.batch.positions[mask]
+    def pick(self, mask: Tensor) -> _Group:
+        before = self.before[mask] if len(self.before) else self.before
+        return _Group(
+            self.tails.pick(mask), self.owner[mask], self.weight[mask], self.labels[mask], before
         )
-        rest = (self.owner, self.labels, self.states, self.keep_logp, self.turn, self.weight)
-        return _Rows(batch, *(tensor[mask] for tensor in rest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of all requests. `keeps[turn]`: those looked at in steps of that turn."""
+
+    edits: list[_Group]
+    keeps: list[list[_Group]]
+
+    def of(self, active: Tensor) -> _Rows:
+        """Those of the requests where `active` (requests,) is true."""
+        return _Rows(_of(self.edits, active), [_of(groups, active) for groups in self.keeps])
 
 
 def optimise_values(
@@ -87,9 +104,9 @@ def optimise_values(
 def _optimise_chunk(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings
 ) -> Tensor:
-    rows = _build_rows(lm, requests, contexts, layer, settings.turns)
-    norms = _mean_norms(rows, len(requests))
-    width = rows.states.shape[-1]
+    rows = _build_rows(lm, requests, contexts, layer, settings)
+    norms = _mean_norms(rows.edits, len(requests))
+    width = int(lm.model.config.hidden_size)
     # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
     # of |h| / sqrt(d), and one step is lr * |h| long on every model.
     unit = (norms / width**0.5)[:, None]
@@ -101,21 +118,34 @@ def _optimise_chunk(
     for step in range(settings.steps):
         turn = step % settings.turns
         optimiser.zero_grad()
-        nll, kl = _losses(lm, rows.at(turn), push * unit, layer, len(requests))
-        kls[turn] = kl.detach()
-        loss = torch.where(active, nll.detach(), loss)
-        penalty = settings.decay * push.square().mean(-1)
-        (nll + settings.kl * kl + penalty)[active].sum().backward()
-        done = active & (nll.detach() < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
+        (settings.decay * push.square().mean(-1).sum()).backward()
+        nll = _descend(lm, rows.edits, push, unit, 1.0)
+        kls[turn] = _descend(lm, rows.keeps[turn], push, unit, settings.kl)
+        loss = torch.where(active, nll, loss)
+        done = active & (nll < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
         _step(optimiser, push, active & ~done, settings.clamp * width**0.5)
         if bool(done.any()):
             active = active & ~done
             if not bool(active.any()):
                 break
-            rows = rows.pick(active[rows.owner])
+            rows = rows.of(active)
     # What the model cannot be made to say would only push it about, and the facts solved with it.
     hopeless = loss > settings.give_up if settings.give_up else torch.zeros_like(active)
     return torch.where(hopeless[:, None], math.nan, push.detach() * unit).cpu()
+
+
+def _descend(lm: LM, groups: Sequence[_Group], push: Tensor, unit: Tensor, weight: float) -> Tensor:
+    """Adds the gradient of `weight` times the groups' losses to `push`; (requests,) the weighted mean loss of each, 0 without rows.
+
+    One backward pass for each group: no more is kept in memory than one of them needs.
+    """
+    means = torch.zeros(len(push), device=push.device)
+    for group in groups:
+        rows = group.losses(lm, push * unit) * group.weight
+        if weight:
+            (weight * rows.sum()).backward()
+        means.index_add_(0, group.owner, rows.detach())
+    return means
 
 
 def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: float) -> None:
@@ -129,68 +159,65 @@ def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, larges
 
 
 def _build_rows(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, turns: int
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings
 ) -> _Rows:
-    texts, subjects, tails, labels, owner, turn, weight = [], [], [], [], [], [], []
-    for i, request in enumerate(requests):
-        target = encode_target(lm, request.target_new)
-        edits = [(context + prompt, target) for prompt in request.prompts for context in contexts]
-        keeps: list[tuple[str, list[int]]] = [(prompt, []) for prompt in request.keep]
-        for text, wanted in [*edits, *keeps]:
-            texts.append(text)
-            subjects.append(request.subject)
-            tails.append(wanted[:-1])
-            labels.append(wanted)
-            owner.append(i)
-        turn += [*(-1 for _ in edits), *(k % turns for k in range(len(keeps)))]
-        weight += [*(1 / len(edits) for _ in edits), *(turns / len(keeps) for _ in keeps)]
-    batch = subject_rows(lm, texts, subjects, tails)
-    states = _states(lm, batch, layer)
-    owners, turned, weights = (torch.tensor(column, device=lm.device) for column in (owner, turn, weight))
-    keep_logp = _keep_logp(lm, batch, states, layer, turned >= 0)
-    return _Rows(batch, owners, labels_at_end(labels, lm.device), states, keep_logp, turned, weights)
+    edits: list[_Row] = []
+    keeps: list[list[_Row]] = [[] for _ in range(settings.turns)]
+    for owner, request in enumerate(requests):
+        target = tuple(encode_target(lm, request.target_new))
+        texts = [context + prompt for prompt in request.prompts for context in contexts]
+        edits += [_Row(text, target, owner, 1 / len(texts)) for text in texts]
+        for number, prompt in enumerate(request.keep if settings.kl else ()):
+            share = settings.turns / len(request.keep)
+            keeps[number % settings.turns].append(_Row(prompt, (), owner, share))
+    subjects = [request.subject for request in requests]
+    return _Rows(
+        _groups(lm, edits, subjects, layer, settings),
+        [_groups(lm, rows, subjects, layer, settings) for rows in keeps],
+    )
 
 
-def _states(lm: LM, batch: SubjectRows, layer: int) -> Tensor:
-    top = decoder_layers(lm.model, lm.arch)[layer]
-    with torch.no_grad(), truncated(lm, layer), capture(top, "output") as seen:
-        lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=1)
-    return seen[0]
+def _groups(
+    lm: LM, rows: Sequence[_Row], subjects: Sequence[str], layer: int, settings: EditSettings
+) -> list[_Group]:
+    if not rows:
+        return []
+    batch = subject_rows(
+        lm, [row.text for row in rows], [subjects[row.owner] for row in rows], [row.target[:-1] for row in rows]
+    )
+    return [
+        _group(lm, [rows[i] for i in indices], tails(lm, picked(batch, indices), layer))
+        for indices in by_tail(lm, batch, settings.batch_rows, layer)
+    ]
 
 
-def _keep_logp(lm: LM, batch: SubjectRows, states: Tensor, layer: int, keep: Tensor) -> Tensor:
-    """(rows, vocab) log-probabilities of the last column; zero-width when no request has keep prompts."""
-    if not bool(keep.any()):
-        return torch.zeros(len(keep), 0, device=states.device)
-    with torch.no_grad(), resumed_at(lm, layer, lambda: states):
-        return last_logp(lm, batch, 1)[:, -1]
+def _group(lm: LM, rows: Sequence[_Row], cut: Tails) -> _Group:
+    before = torch.zeros(0, device=lm.device)
+    if not rows[0].target:
+        with torch.no_grad():
+            before = cut.logp(lm, None, 1)[:, -1]
+    return _Group(
+        cut,
+        torch.tensor([row.owner for row in rows], device=lm.device),
+        torch.tensor([row.weight for row in rows], device=lm.device),
+        labels_at_end([row.target for row in rows], lm.device),
+        before,
+    )
 
 
-def _mean_norms(rows: _Rows, count: int) -> Tensor:
+def _of(groups: Sequence[_Group], active: Tensor) -> list[_Group]:
+    """The groups without the rows of other requests; one without rows goes."""
+    return [
+        group if bool(active[group.owner].all()) else group.pick(active[group.owner])
+        for group in groups
+        if bool(active[group.owner].any())
+    ]
+
+
+def _mean_norms(edits: Sequence[_Group], count: int) -> Tensor:
     """(requests,): mean |h| at the subject over a request's edit rows."""
-    norms = at_subject(rows.states, rows.batch).norm(dim=-1)
-    edit = ~rows.is_keep
-    return _mean(norms[edit], rows, edit, count)
-
-
-def _mean(values: Tensor, rows: _Rows, chosen: Tensor, count: int) -> Tensor:
-    """(requests,): weighted sum of `values`, one for each chosen row, by request; 0 for a request without any."""
-    weighted = values * rows.weight[chosen]
-    return torch.zeros(count, device=values.device).index_add_(0, rows.owner[chosen], weighted)
-
-
-def _losses(lm: LM, rows: _Rows, delta: Tensor, layer: int, count: int) -> tuple[Tensor, Tensor]:
-    """(requests,) mean NLL per target token over the edit rows, and mean KL over the keep rows."""
-    every = torch.arange(len(rows.owner), device=delta.device)
-
-    def states() -> Tensor:
-        push = delta[rows.owner].to(rows.states.dtype)
-        return rows.states.index_put((every, rows.batch.positions), push, accumulate=True)
-
-    with resumed_at(lm, layer, states):
-        logp = last_logp(lm, rows.batch, rows.labels.shape[1])
-    edit, keep = ~rows.is_keep, rows.is_keep
-    nll = _mean(target_nll(logp[edit], rows.labels[edit]), rows, edit, count)
-    if not bool(keep.any()):
-        return nll, torch.zeros_like(nll)
-    return nll, _mean(divergence(rows.keep_logp[keep], logp[keep, -1]), rows, keep, count)
+    means = torch.zeros(count, device=edits[0].weight.device)
+    for group in edits:
+        norms = group.tails.at_subject.float().norm(dim=-1)
+        means.index_add_(0, group.owner, norms * group.weight)
+    return means
