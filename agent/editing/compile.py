@@ -22,6 +22,7 @@ from agent.editing.algorithms.rome import rome
 from agent.editing.contexts import prefixes
 from agent.editing.covariance import cached_covariance, covariance, own_samples
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
+from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText
 from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
@@ -79,11 +80,11 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """What is measured once, on the base. `covariance` by layer: (d_in, d_in) float64."""
+    """What is measured once, on the base."""
 
     layers: tuple[int, ...]
     contexts: tuple[str, ...]
-    covariance: Mapping[int, Tensor]
+    factors: Factors
 
 
 def compile_delta(
@@ -105,7 +106,8 @@ def compile_delta(
         return Compiled(empty_delta(lm.sha), {})
     layers = settings.layers or default_layers(lm)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
-    ground = _Ground(layers, contexts, _covariance(lm, layers, settings, material, progress))
+    statistics = _covariance(lm, layers, settings, material, progress)
+    ground = _Ground(layers, contexts, Factors(statistics))
     if settings.mode == "joint":
         return _joint(lm, requests, ground, settings, material, progress)
     return _sequential(lm, requests, ground, settings, replace(material, known_values={}), progress)
@@ -161,13 +163,13 @@ def _joint(
         rows=rows,
         owner=torch.tensor(owner),
         layers=layers,
-        covariance=ground.covariance,
+        factors=ground.factors,
         preserve=material.preserve,
         settings=settings,
     )
     updates = ALGORITHMS[settings.algorithm](lm, problem)
     if settings.polish:
-        protected = [row.text for row in material.preserve[:_PROTECTED]]
+        protected = material.preserve[:_PROTECTED]
         updates = polish(
             lm, together(requests), contexts, updates, protected, settings, stage(progress, "polish")
         )

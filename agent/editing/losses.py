@@ -6,17 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from agent.lm.load import LM
-from agent.lm.tokens import Batch
-
 Tensor = torch.Tensor
 _NOTHING = -100
-
-
-def last_logp(lm: LM, batch: Batch, width: int) -> Tensor:
-    """(rows, width, vocab) float32 log-probabilities at the last `width` columns."""
-    logits: Tensor = lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=width).logits
-    return logits.float().log_softmax(-1)
 
 
 def labels_at_end(targets: Sequence[Sequence[int]], device: torch.device) -> Tensor:

@@ -6,38 +6,44 @@ factors (what it writes there) take a few Adam steps on the edited model itself,
 
     mean over facts of [NLL(target) + kl * KL(keep prompts)]  +  kl * mean over protected prompts of KL
 
-with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The rank stays one per fact and layer, and keys that the covariance and the preserve keys
-keep a fact from touching stay untouched. (Ours: MEMIT's directions with ROME's objective, on all facts at once.)
+with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The rank stays
+one per fact and layer, and keys that the covariance and the preserve keys keep a fact from touching stay untouched. A step runs the
+rows from their subject's last token on; what stands before feels the updates little and is read again every few steps. (Ours:
+MEMIT's directions with ROME's objective, on all facts at once.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from agent.editing.delta import LowRank
-from agent.editing.losses import divergence, labels_at_end, last_logp, target_nll
+from agent.editing.keys import SubjectText
+from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
-from agent.lm.arch import down_module
+from agent.editing.tails import Split, by_tail, picked, split, tail_logp
+from agent.lm.arch import as_out_in, down_module
+from agent.lm.hooks import replaced_forward
 from agent.lm.load import LM
-from agent.lm.tokens import Batch, encode, encode_target, pad_left
+from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[int, int], None]
 _ROWS = 128
+# After how many looks at a part what stands before its tails is read again.
+_FRESH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A text with its share in the loss. `target`: token ids that should follow; empty where the base's answer should stay."""
 
-    text: str
+    text: SubjectText
     target: tuple[int, ...]
     weight: float
 
@@ -47,67 +53,108 @@ class _Part:
     """The rows of one forward pass, all edits or all keeps.
 
     `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere. `weight` (rows,). `before` (rows, vocab):
-    the base's log-probabilities at the last column; empty for edits.
+    the base's log-probabilities at the last column; empty for edits. `head`: what stands before the tails, as last read.
     """
 
-    batch: Batch
+    rows: Split
+    head: Any
     labels: Tensor
     weight: Tensor
     before: Tensor
 
+    def read(self, lm: LM) -> _Part:
+        """With what stands before the tails read again: it feels the updates too, a little."""
+        return replace(self, head=self.rows.read_head(lm))
+
 
 def polish(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], updates: Mapping[int, LowRank],
-    protected: Sequence[str], settings: EditSettings, progress: Progress | None = None,
+    protected: Sequence[SubjectText], settings: EditSettings, progress: Progress | None = None,
 ) -> dict[int, LowRank]:  # fmt: skip
     """`updates` of the base in `lm`, by layer, after `settings.polish` steps; the model is left as it is.
 
     Column i of a left factor (d_out, facts) belongs to `requests[i]`. `protected`: prompts about other subjects.
     """
-    device = lm.device
-    edits, keeps = _edits(lm, requests, contexts), _keeps(requests, protected, settings.kl * settings.turns)
-    always = _parts(lm, edits)
-    turns = [always + _parts(lm, keeps[turn :: settings.turns]) for turn in range(settings.turns)]
-    rights = {layer: update.right.to(device) for layer, update in updates.items()}
-    starts = {layer: update.left.to(device) for layer, update in updates.items()}
-    # Adam moves every entry by about its rate: in units of the column's size, so that a step is `polish_lr` of it.
-    units = {
-        layer: start.norm(dim=0, keepdim=True) / start.shape[0] ** 0.5 for layer, start in starts.items()
-    }
-    moves = {layer: torch.zeros_like(start, requires_grad=True) for layer, start in starts.items()}
-    leaves = list(moves.values())
+    parts = _Parts(lm, requests, contexts, protected, settings)
+    lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
+    leaves = [left.move for left in lefts.values()]
     optimiser = torch.optim.Adam(leaves, lr=settings.polish_lr)
     for step in range(settings.polish):
         # Towards nothing: the last steps would otherwise leave what they happened to look at last.
         optimiser.param_groups[0]["lr"] = settings.polish_lr * (1 - step / settings.polish)
         optimiser.zero_grad()
-        for part in turns[step % settings.turns]:
-            lefts = {layer: starts[layer] + moves[layer] * units[layer] for layer in starts}
-            with _written(lm, lefts, rights):
-                _loss(lm, part).backward(inputs=leaves)
+        weights = {layer: left.weight() for layer, left in lefts.items()}
+        # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
+        edited = {layer: weight.detach().requires_grad_() for layer, weight in weights.items()}
+        with _written(lm, edited):
+            for part in parts.of_step(lm, step):
+                _loss(lm, part).backward(inputs=list(edited.values()))
+        torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
         optimiser.step()
         if progress:
             progress(step + 1, settings.polish)
     return {
-        layer: LowRank((starts[layer] + moves[layer].detach() * units[layer]).cpu(), updates[layer].right)
-        for layer in starts
+        layer: LowRank(left.current().detach().cpu(), updates[layer].right) for layer, left in lefts.items()
     }
 
 
+class _Left:
+    """A left factor on its way. Adam moves every entry by about its rate: in units of the column's size, so that a step is
+    `polish_lr` of it.
+    """
+
+    def __init__(self, lm: LM, layer: int, update: LowRank) -> None:
+        self._base = as_out_in(down_module(lm.model, lm.arch, layer))
+        self._right = update.right.to(lm.device)
+        self._start = update.left.to(lm.device)
+        self._unit = self._start.norm(dim=0, keepdim=True) / self._start.shape[0] ** 0.5
+        self.move = torch.zeros_like(self._start, requires_grad=True)
+
+    def current(self) -> Tensor:
+        """(d_out, facts) float32."""
+        return self._start + self.move * self._unit
+
+    def weight(self) -> Tensor:
+        """(d_out, d_in) float32: the base's weight with the update in it."""
+        return torch.addmm(self._base.float(), self.current(), self._right.T)
+
+
+class _Parts:
+    """All edits and, by turns, the keeps, with what stands before their tails as it was last read."""
+
+    def __init__(
+        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], protected: Sequence[SubjectText],
+        settings: EditSettings,
+    ) -> None:  # fmt: skip
+        keeps = _keeps(requests, protected, settings.kl * settings.turns)
+        self._edits = _parts(lm, _edits(lm, requests, contexts))
+        self._keeps = [_parts(lm, keeps[turn :: settings.turns]) for turn in range(settings.turns)]
+
+    def of_step(self, lm: LM, step: int) -> list[_Part]:
+        """Inside `_written`: those of this step, read again when their time has come."""
+        turn = step % len(self._keeps)
+        if step % _FRESH == 0:
+            self._edits = [part.read(lm) for part in self._edits]
+        if step // len(self._keeps) % _FRESH == 0:
+            self._keeps[turn] = [part.read(lm) for part in self._keeps[turn]]
+        return self._edits + self._keeps[turn]
+
+
 @contextmanager
-def _written(lm: LM, lefts: Mapping[int, Tensor], rights: Mapping[int, Tensor]) -> Iterator[None]:
-    """The updates as differentiable additions to what the down projections give out."""
+def _written(lm: LM, weights: Mapping[int, Tensor]) -> Iterator[None]:
+    """The down projections with other weights (d_out, d_in) float32, differentiable in them."""
 
-    def hook(layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        def add(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            return output + ((args[0].float() @ rights[layer]) @ lefts[layer].T).to(output.dtype)
+    def forward(layer: int) -> Callable[[Tensor], Tensor]:
+        bias = down_module(lm.model, lm.arch, layer).bias
 
-        return add
+        def project(x: Tensor) -> Tensor:
+            offset = None if bias is None else bias.float()  # type: ignore[union-attr]
+            return torch.nn.functional.linear(x.float(), weights[layer], offset).to(x.dtype)  # type: ignore[arg-type]
 
-    with ExitStack() as stack:
-        for layer in lefts:
-            handle = down_module(lm.model, lm.arch, layer).register_forward_hook(hook(layer))
-            stack.callback(handle.remove)
+        return project
+
+    modules = [down_module(lm.model, lm.arch, layer) for layer in weights]
+    with replaced_forward(modules, [forward(layer) for layer in weights]):
         yield
 
 
@@ -116,15 +163,16 @@ def _edits(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]) -> 
     for request in requests:
         target = tuple(encode_target(lm, request.target_new))
         texts = [context + prompt for prompt in request.prompts for context in contexts]
-        rows += [_Row(text, target, 1 / len(texts) / len(requests)) for text in texts]
+        weight = 1 / len(texts) / len(requests)
+        rows += [_Row(SubjectText(text, request.subject), target, weight) for text in texts]
     return sorted(rows, key=_length)
 
 
-def _keeps(requests: Sequence[EditRequest], protected: Sequence[str], kl: float) -> list[_Row]:
+def _keeps(requests: Sequence[EditRequest], protected: Sequence[SubjectText], kl: float) -> list[_Row]:
     if kl == 0:
         return []
     rows = [
-        _Row(text, (), kl / len(request.keep) / len(requests))
+        _Row(SubjectText(text, request.subject), (), kl / len(request.keep) / len(requests))
         for request in requests
         for text in request.keep
     ]
@@ -132,27 +180,37 @@ def _keeps(requests: Sequence[EditRequest], protected: Sequence[str], kl: float)
 
 
 def _length(row: _Row) -> tuple[int, str]:
-    """Rows of one length stand together, so that little is padded."""
-    return len(row.text), row.text
+    """Rows of one length stand together, so that their turns are alike."""
+    return len(row.text.text), row.text.text
 
 
 def _parts(lm: LM, rows: Sequence[_Row]) -> list[_Part]:
-    return [_part(lm, rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)]
+    if not rows:
+        return []
+    batch = subject_rows(
+        lm,
+        [row.text.text for row in rows],
+        [row.text.subject for row in rows],
+        [row.target[:-1] for row in rows],
+    )
+    return [
+        _part(lm, [rows[i] for i in indices], split(picked(batch, indices)))
+        for indices in by_tail(lm, batch, _ROWS, -1)
+    ]
 
 
-def _part(lm: LM, rows: Sequence[_Row]) -> _Part:
-    texts = encode(lm, [row.text for row in rows])
-    batch = pad_left(lm, [[*ids, *row.target[:-1]] for ids, row in zip(texts, rows, strict=True)])
+def _part(lm: LM, rows: Sequence[_Row], cut: Split) -> _Part:
+    head = cut.read_head(lm)
     before = torch.zeros(0, device=lm.device)
     if not rows[0].target:
         with torch.no_grad():
-            before = last_logp(lm, batch, 1)[:, -1]
+            before = tail_logp(lm, cut, head, 1)[:, -1]
     weight = torch.tensor([row.weight for row in rows], device=lm.device)
-    return _Part(batch, labels_at_end([row.target for row in rows], lm.device), weight, before)
+    return _Part(cut, head, labels_at_end([row.target for row in rows], lm.device), weight, before)
 
 
 def _loss(lm: LM, part: _Part) -> Tensor:
     """This part's share of the objective, a scalar."""
-    logp = last_logp(lm, part.batch, part.labels.shape[1])
+    logp = tail_logp(lm, part.rows, part.head, part.labels.shape[1])
     rows = divergence(part.before, logp[:, -1]) if len(part.before) else target_nll(logp, part.labels)
     return (rows * part.weight).sum()

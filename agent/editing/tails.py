@@ -27,75 +27,105 @@ _BUDGET_SHARE, _BUDGET_BYTES = 0.08, 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Tails:
-    """Rows cut before the earliest of their subjects' last tokens.
+class Split:
+    """Rows cut in two before the earliest of their subjects' last tokens.
 
-    `inputs`: input_ids and position_ids (rows, tail), attention_mask (rows, prefix + tail). `positions` (rows,): the column of
-    the tail at which a row's subject ends. `states` (rows, tail, d_model): the output of layer `layer` in the unedited model.
-    `prefix`: the keys and values of the columns before, None where there are none.
+    `head`, `rest`: input_ids and position_ids (rows, columns) of either part; attention_mask, in `rest` of the whole row. `head` is
+    None where nothing stands before. `positions` (rows,): the column of the rest at which a row's subject ends.
     """
 
-    layer: int
-    inputs: dict[str, Tensor]
+    head: dict[str, Tensor] | None
+    rest: dict[str, Tensor]
     positions: Tensor
-    states: Tensor
-    prefix: Any
 
     def __len__(self) -> int:
         return len(self.positions)
 
+    def read_head(self, lm: LM) -> Any:
+        """The keys and values of the head in every layer; None where there is no head."""
+        if self.head is None:
+            return None
+        with torch.no_grad():
+            return lm.model(**self.head, use_cache=True, logits_to_keep=1).past_key_values
+
+    def pick(self, mask: Tensor) -> Split:
+        """The rows where `mask` (rows,) is true."""
+        head, rest = (
+            {name: tensor[mask] for name, tensor in part.items()} if part else None
+            for part in (self.head, self.rest)
+        )
+        return Split(head, rest or {}, self.positions[mask])
+
+
+def split(rows: SubjectRows) -> Split:
+    start = int(rows.positions.min())
+    whole = rows.model_inputs
+    head = {name: tensor[:, :start] for name, tensor in whole.items()} if start else None
+    rest = {name: tensor if name == "attention_mask" else tensor[:, start:] for name, tensor in whole.items()}
+    return Split(head, rest, rows.positions - start)
+
+
+def tail_logp(lm: LM, rows: Split, head: Any, width: int) -> Tensor:
+    """(rows, width, vocab) float32 log-probabilities at the last `width` columns; `head` from `read_head` stays as it is."""
+    logits: Tensor = lm.model(
+        **rows.rest, past_key_values=_fresh(head), use_cache=head is not None, logits_to_keep=width
+    ).logits
+    return logits.float().log_softmax(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """Rows with what a push at the output of `layer` leaves as it is: `states` (rows, tail, d_model), that output in the unedited
+    model, and the keys and values of the `head`.
+    """
+
+    layer: int
+    rows: Split
+    states: Tensor
+    head: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
     @property
     def at_subject(self) -> Tensor:
         """(rows, d_model): the states at the subjects' last tokens."""
-        return self.states[torch.arange(len(self)), self.positions]
+        return self.states[torch.arange(len(self)), self.rows.positions]
 
     def logp(self, lm: LM, push: Tensor | None, width: int) -> Tensor:
-        """(rows, width, vocab) float32 log-probabilities at the last `width` columns, with `push` (rows, d_model) added at the
-        subjects' last tokens; differentiable in it.
-        """
+        """`tail_logp` with `push` (rows, d_model) added at the subjects' last tokens; differentiable in it."""
 
         def pushed() -> Tensor:
             if push is None:
                 return self.states
-            rows = torch.arange(len(self), device=self.states.device)
-            return self.states.index_put((rows, self.positions), push.to(self.states.dtype), accumulate=True)
+            at = (torch.arange(len(self), device=self.states.device), self.rows.positions)
+            return self.states.index_put(at, push.to(self.states.dtype), accumulate=True)
 
         with resumed_at(lm, self.layer, pushed):
-            logits: Tensor = lm.model(**self._arguments(), logits_to_keep=width).logits
-        return logits.float().log_softmax(-1)
+            return tail_logp(lm, self.rows, self.head, width)
 
     def pick(self, mask: Tensor) -> Tails:
         """The rows where `mask` (rows,) is true."""
-        inputs = {name: tensor[mask] for name, tensor in self.inputs.items()}
-        prefix = _fresh(self.prefix)
-        if prefix is not None:
-            prefix.batch_select_indices(mask.nonzero()[:, 0])
-            prefix = _only_lengths_below(prefix, self.layer)
-        return Tails(self.layer, inputs, self.positions[mask], self.states[mask], prefix)
-
-    def _arguments(self) -> dict[str, Any]:
-        return {**self.inputs, "past_key_values": _fresh(self.prefix), "use_cache": self.prefix is not None}
+        head = _fresh(self.head)
+        if head is not None:
+            head.batch_select_indices(mask.nonzero()[:, 0])
+            _only_lengths_below(head, self.layer)
+        return Tails(self.layer, self.rows.pick(mask), self.states[mask], head)
 
 
 def tails(lm: LM, rows: SubjectRows, layer: int) -> Tails:
     """The tails of some rows and what stands before them, from one pass of the unedited model."""
-    start = int(rows.positions.min())
-    whole = rows.model_inputs
-    head = {name: tensor[:, :start] for name, tensor in whole.items()}
-    rest = {
-        name: tensor if name == "attention_mask" else tensor[:, start:] for name, tensor in whole.items()
-    }
-    with torch.no_grad():
-        prefix = lm.model(**head, use_cache=True, logits_to_keep=1).past_key_values if start else None
-        found = Tails(layer, rest, rows.positions - start, torch.zeros(0), prefix)
-        top = decoder_layers(lm.model, lm.arch)[layer]
-        with truncated(lm, layer), capture(top, "output") as seen:
-            lm.model(**found._arguments(), logits_to_keep=1)
-    return Tails(layer, rest, found.positions, seen[0], _only_lengths_below(prefix, layer))
+    cut = split(rows)
+    head = cut.read_head(lm)
+    top = decoder_layers(lm.model, lm.arch)[layer]
+    with torch.no_grad(), truncated(lm, layer), capture(top, "output") as seen:
+        tail_logp(lm, cut, head, 1)
+    _only_lengths_below(head, layer)
+    return Tails(layer, cut, seen[0], head)
 
 
 def by_tail(lm: LM, rows: SubjectRows, most_rows: int, layer: int) -> Iterator[list[int]]:
-    """Indices of rows in groups of about equal tails.
+    """Indices of rows in groups of about equal tails, for passes through the layers above `layer` (-1: all of them).
 
     A group's activations fit the budget, so that memory does not grow with the number of facts.
     """
@@ -128,9 +158,11 @@ def _tokens_at_once(lm: LM, layer: int) -> int:
     What autograd keeps of a token is about eight vectors of d_model and four of d_in in every layer, and its logits three times.
     """
     weights = list(lm.model.parameters())
-    d_out, d_in = as_out_in(down_module(lm.model, lm.arch, layer)).shape
+    d_out, d_in = as_out_in(down_module(lm.model, lm.arch, max(layer, 0))).shape
     above = lm.n_layers - layer - 1
-    token = above * (8 * d_out + 4 * d_in) * weights[0].element_size() + 3 * 4 * int(lm.model.config.vocab_size)
+    token = above * (8 * d_out + 4 * d_in) * weights[0].element_size() + 3 * 4 * int(
+        lm.model.config.vocab_size
+    )
     budget = max(_BUDGET_BYTES, _BUDGET_SHARE * sum(w.numel() * w.element_size() for w in weights))
     return max(1, int(budget / token))
 
@@ -144,11 +176,9 @@ def _fresh(cache: Any) -> Any:
     return mine
 
 
-def _only_lengths_below(cache: Any, layer: int) -> Any:
-    """The cache without the numbers of layers up to `layer`, which no step runs: only their length is asked for."""
-    if cache is not None:
-        for kept in cache.layers[: layer + 1]:
-            # A view that stores one number for all of them.
-            kept.keys = kept.keys.new_zeros(1, 1, 1, 1).expand(kept.keys.shape)
-            kept.values = kept.values.new_zeros(1, 1, 1, 1).expand(kept.values.shape)
-    return cache
+def _only_lengths_below(cache: Any, layer: int) -> None:
+    """Lets go of the numbers of layers up to `layer`, which no step runs: only their length is asked for."""
+    for kept in cache.layers[: layer + 1] if cache is not None else ():
+        # Views that store one number for all of them.
+        kept.keys = kept.keys.new_zeros(1, 1, 1, 1).expand(kept.keys.shape)
+        kept.values = kept.values.new_zeros(1, 1, 1, 1).expand(kept.values.shape)

@@ -66,9 +66,7 @@ class _Group:
 
     def pick(self, mask: Tensor) -> _Group:
         before = self.before[mask] if len(self.before) else self.before
-        return _Group(
-            self.tails.pick(mask), self.owner[mask], self.weight[mask], self.labels[mask], before
-        )
+        return _Group(self.tails.pick(mask), self.owner[mask], self.weight[mask], self.labels[mask], before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,10 @@ def _groups(
     if not rows:
         return []
     batch = subject_rows(
-        lm, [row.text for row in rows], [subjects[row.owner] for row in rows], [row.target[:-1] for row in rows]
+        lm,
+        [row.text for row in rows],
+        [subjects[row.owner] for row in rows],
+        [row.target[:-1] for row in rows],
     )
     return [
         _group(lm, [rows[i] for i in indices], tails(lm, picked(batch, indices), layer))

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agent.editing.solve import equality, null_space, rank_one, regulariser, spread, spread_within
+from agent.editing.solve import equality, null_space, rank_one, regularised, spread, spread_within
+from agent.editing.system import System, prior_of
 from agent.errors import EditError
 
 D_IN, D_OUT = 12, 7
@@ -32,12 +33,18 @@ def problem(
     )
 
 
+def system_of(
+    covariance: torch.Tensor, preserve_keys: torch.Tensor | None = None, preserve: float = 0.0
+) -> System:
+    return System(prior_of(regularised(covariance, 0.1))).plus(preserve_keys, preserve)
+
+
 @hypothesis_settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_rome_is_exact(seed: int) -> None:
     """dW k = r, to the rounding of the stored float32 factors."""
     residuals, keys, _, covariance = problem(seed)
-    update = rank_one(residuals[0], keys[0], regulariser(covariance, 0.1, None, 0.0))
+    update = rank_one(residuals[0], keys[0], system_of(covariance).solve)
     written = update.left.double() @ (update.right.double().T @ keys[0].double())
     assert torch.allclose(written, residuals[0].double(), rtol=1e-6, atol=1e-9)
     assert update.rank == 1
@@ -48,8 +55,8 @@ def test_rome_is_exact(seed: int) -> None:
 def test_rome_disturbs_ordinary_keys_least(seed: int) -> None:
     """Of all updates with dW k = r it has the least tr(dW S dWᵀ): the direction S⁻¹k, not k."""
     residuals, keys, _, covariance = problem(seed)
-    system = regulariser(covariance, 0.1, None, 0.0)
-    dense = rank_one(residuals[0], keys[0], system).dense().double()
+    system = regularised(covariance, 0.1)
+    dense = rank_one(residuals[0], keys[0], system_of(covariance).solve).dense().double()
     key = keys[0].double()
     plain = torch.outer(residuals[0].double(), key) / (key @ key)
 
@@ -64,8 +71,8 @@ def test_rome_disturbs_ordinary_keys_least(seed: int) -> None:
 def test_memit_is_optimal(seed: int, facts: int) -> None:
     """The gradient of  sum over rows w |dW k - r|² + tr(dW S dWᵀ)  vanishes; w = 1 / rows of the fact."""
     residuals, keys, owner, covariance = problem(seed, facts)
-    system = regulariser(covariance, 0.1, keys[-2:], 1.0)
-    update = spread(residuals, keys, owner, system)
+    system = regularised(covariance, 0.1) + keys[-2:].double().T @ keys[-2:].double()
+    update = spread(residuals, keys, owner, system_of(covariance, keys[-2:], 1.0))
     assert update.rank == facts
     dense = (update.left.double() @ update.right.double().T).requires_grad_(True)
     k, r = keys.double(), residuals.double()[owner]
@@ -83,7 +90,7 @@ def test_preserved_keys_move_less(seed: int) -> None:
     k0 = torch.randn(2, D_IN, generator=torch.Generator().manual_seed(seed + 1))
     moved = []
     for mu in (0.0, 1.0, 1e4):
-        update = spread(residuals, keys, owner, regulariser(covariance, 0.1, k0, mu))
+        update = spread(residuals, keys, owner, system_of(covariance, k0, mu))
         moved.append(float((update.dense() @ k0.T).norm()))
     assert moved[1] < moved[0]
     assert moved[2] < 0.05 * moved[0]
@@ -91,14 +98,14 @@ def test_preserved_keys_move_less(seed: int) -> None:
 
 def test_without_regulariser_the_residual_is_reached() -> None:
     residuals, keys, owner, _ = problem(0, facts=3, rows=3)
-    update = spread(residuals, keys, owner, 1e-9 * torch.eye(D_IN, dtype=torch.float64))
+    update = spread(residuals, keys, owner, System(prior_of(1e-9 * torch.eye(D_IN, dtype=torch.float64))))
     assert torch.allclose(update.dense() @ keys.T, residuals[owner].T, rtol=1e-4, atol=1e-4)
 
 
 def test_copies_of_a_row_change_nothing() -> None:
     """A fact's rows share weight one: twice the contexts is not twice the fact."""
     residuals, keys, owner, covariance = problem(3)
-    system = regulariser(covariance, 0.1, None, 0.0)
+    system = system_of(covariance)
     once = spread(residuals, keys, owner, system)
     twice = spread(residuals, keys.repeat(2, 1), owner.repeat(2), system)
     assert torch.allclose(once.dense(), twice.dense(), rtol=1e-5, atol=1e-7)
@@ -107,17 +114,17 @@ def test_copies_of_a_row_change_nothing() -> None:
 def test_a_covariance_without_rank_is_made_solvable_by_the_ridge() -> None:
     residuals, keys, owner, _ = problem(1)
     one = torch.outer(keys[0], keys[0]).double()
-    assert torch.isfinite(spread(residuals, keys, owner, regulariser(one, 0.1, None, 0.0)).dense()).all()
-    assert torch.isfinite(rank_one(residuals[0], keys[1], regulariser(one, 0.1, None, 0.0)).dense()).all()
+    assert torch.isfinite(spread(residuals, keys, owner, system_of(one)).dense()).all()
+    assert torch.isfinite(rank_one(residuals[0], keys[1], system_of(one).solve).dense()).all()
 
 
 def test_a_covariance_of_nothing_is_an_error() -> None:
     residuals, _, _, _ = problem(1)
-    nothing = regulariser(torch.zeros(D_IN, D_IN), 0.1, None, 0.0)
+    nothing = system_of(torch.zeros(D_IN, D_IN))
     with pytest.raises(EditError, match="not positive definite"):
         spread(residuals, torch.zeros(3, D_IN), torch.arange(3), nothing)
     with pytest.raises(EditError, match="not positive definite"):
-        rank_one(residuals[0], torch.ones(D_IN), nothing)
+        rank_one(residuals[0], torch.ones(D_IN), nothing.solve)
 
 
 def test_a_key_that_the_whitening_turns_away_is_refused() -> None:
@@ -127,14 +134,14 @@ def test_a_key_that_the_whitening_turns_away_is_refused() -> None:
     key = torch.zeros(D_IN)
     key[0], key[1] = 1.0, 1e-5
     with pytest.raises(EditError, match="disable the model"):
-        rank_one(torch.ones(D_OUT), key, torch.diag(scales))
+        rank_one(torch.ones(D_OUT), key, System(prior_of(torch.diag(scales))).solve)
 
 
 @hypothesis_settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_emmet_gives_every_key_its_residual_and_one_fact_is_rome(seed: int) -> None:
     residuals, keys, _, covariance = problem(seed)
-    system = regulariser(covariance, 0.1, None, 0.0)
+    system = system_of(covariance)
     update = equality(residuals, keys[:3], system)
     assert update.rank == 3
     written = keys[:3].double() @ update.dense().double().T
@@ -142,7 +149,7 @@ def test_emmet_gives_every_key_its_residual_and_one_fact_is_rome(seed: int) -> N
     assert torch.allclose(written, residuals.double(), atol=0.05 * float(residuals.norm()))
     single = equality(residuals[:1], keys[:1], system).dense()
     assert torch.allclose(
-        single, rank_one(residuals[0], keys[0], system).dense() / 1.001, rtol=1e-5, atol=1e-8
+        single, rank_one(residuals[0], keys[0], system.solve).dense() / 1.001, rtol=1e-5, atol=1e-8
     )
 
 
@@ -151,8 +158,8 @@ def test_emmet_gives_every_key_its_residual_and_one_fact_is_rome(seed: int) -> N
 def test_emmet_disturbs_ordinary_keys_least(seed: int) -> None:
     """Of updates that write the same on the same keys, compared with the plain least-norm one."""
     residuals, keys, _, covariance = problem(seed)
-    system = regulariser(covariance, 0.1, None, 0.0)
-    dense = equality(residuals, keys[:3], system).dense().double()
+    system = regularised(covariance, 0.1)
+    dense = equality(residuals, keys[:3], system_of(covariance)).dense().double()
     k = keys[:3].double()
     plain = (dense @ k.T) @ torch.linalg.pinv(k).T
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from agent.editing.tails import Tails, by_tail, picked, tails
+from agent.editing.tails import Tails, by_tail, picked, split, tail_logp, tails
 from agent.lm.arch import ARCHS, decoder_layers
 from agent.lm.hooks import edit_output
 from agent.lm.load import LM
@@ -75,6 +75,18 @@ def test_some_of_the_rows_give_the_same_numbers(lm: LM) -> None:
     for _ in range(2):
         with torch.no_grad():
             assert torch.allclose(some.logp(lm, push[mask], 3), cut.logp(lm, push, 3)[mask], atol=2e-4)
+
+
+def test_a_changed_model_is_followed_once_the_head_is_read_again(tiny: Callable[..., LM]) -> None:
+    """What polishing relies on: with a fresh head the tail is the whole model's, with an old one only nearly."""
+    lm = tiny("llama")
+    rows = subject_rows(lm, TEXTS, SUBJECTS)
+    cut = split(rows)
+    old = cut.read_head(lm)
+    with edit_output(decoder_layers(lm.model, lm.arch)[0], lambda hidden: 1.5 * hidden), torch.no_grad():
+        plain = lm.model(**rows.model_inputs, use_cache=False).logits.log_softmax(-1)[:, -1:]
+        assert torch.allclose(tail_logp(lm, cut, cut.read_head(lm), 1), plain, atol=2e-4)
+        assert not torch.allclose(tail_logp(lm, cut, old, 1), plain, atol=2e-4)
 
 
 def test_a_subject_at_the_start_has_nothing_before_it(tiny: Callable[..., LM]) -> None:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
+
 from agent.editing.algorithms.base import Problem
 from agent.editing.algorithms.layerwise import layerwise, preserved_keys
 from agent.editing.delta import LowRank
-from agent.editing.solve import null_space, spread_within
+from agent.editing.solve import spread_within
 from agent.lm.load import LM
+
+Tensor = torch.Tensor
 
 
 def alphaedit(lm: LM, problem: Problem) -> dict[int, LowRank]:
@@ -21,15 +25,21 @@ def alphaedit(lm: LM, problem: Problem) -> dict[int, LowRank]:
 
     Raises EditError when the covariance leaves no null space.
     """
-    settings, preserve = problem.settings, preserved_keys(lm, problem)
-    solves = {
-        layer: partial(
-            spread_within,
-            basis=null_space(problem.covariance[layer], settings.null_share),
-            ridge=settings.covariance,
-            preserve_keys=preserve.get(layer),
-            preserve=settings.preserve,
-        )
-        for layer in problem.layers
-    }
+    preserve = preserved_keys(lm, problem)
+    solves = {layer: partial(_solve, problem, layer, preserve.get(layer)) for layer in problem.layers}
     return layerwise(lm, problem, solves)
+
+
+def _solve(
+    problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor, owner: Tensor
+) -> LowRank:
+    settings = problem.settings
+    return spread_within(
+        residuals,
+        keys,
+        owner,
+        basis=problem.factors.null_space(layer, settings.null_share),
+        ridge=settings.covariance,
+        preserve_keys=preserve,
+        preserve=settings.preserve,
+    )

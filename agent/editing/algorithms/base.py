@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from agent.editing.delta import LowRank
+from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText
 from agent.editing.settings import EditSettings
 from agent.lm.load import LM
@@ -22,8 +23,8 @@ class Problem:
     """Everything a linear solve needs.
 
     `values` (requests, d_model) float32: push at the output of `layers[-1]` where the request's subject ends, for all facts of
-    that subject together. `rows` are all prompts in all contexts, `owner` (rows,) the request of each. `covariance` per layer
-    (d_in, d_in) float64. `preserve` are texts whose subject keys must not move.
+    that subject together. `rows` are all prompts in all contexts, `owner` (rows,) the request of each. `factors` of the layers' key covariances.
+    `preserve` are texts whose subject keys must not move.
     """
 
     requests: Sequence[EditRequest]
@@ -31,7 +32,7 @@ class Problem:
     rows: Sequence[SubjectText]
     owner: Tensor
     layers: tuple[int, ...]
-    covariance: Mapping[int, Tensor]
+    factors: Factors
     preserve: Sequence[SubjectText]
     settings: EditSettings
 

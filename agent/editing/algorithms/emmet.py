@@ -6,7 +6,8 @@ from agent.editing.algorithms.base import Problem
 from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys
 from agent.editing.delta import LowRank
 from agent.editing.keys import keys_and_states
-from agent.editing.solve import equality, regulariser
+from agent.editing.solve import equality
+from agent.editing.system import System
 from agent.lm.load import LM
 
 
@@ -17,5 +18,5 @@ def emmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
     settings, layer = problem.settings, problem.layers[-1]
     keys = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows).keys[layer]
     preserve = preserved_keys(lm, problem).get(layer)
-    system = regulariser(problem.covariance[layer], settings.covariance, preserve, settings.preserve)
+    system = System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
     return {layer: equality(problem.values, mean_by_fact(keys, problem), system)}

@@ -11,7 +11,8 @@ from agent.editing.algorithms.base import Problem
 from agent.editing.algorithms.layerwise import preserved_keys
 from agent.editing.delta import LowRank, add_, restored, stacked
 from agent.editing.keys import keys_and_states
-from agent.editing.solve import rank_one, regulariser
+from agent.editing.solve import rank_one
+from agent.editing.system import System
 from agent.lm.arch import down_module, down_name
 from agent.lm.load import LM
 
@@ -22,7 +23,8 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
     before = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows)
     wanted = before.states + problem.values.to(before.states.device)[problem.owner.to(before.states.device)]
     preserve = preserved_keys(lm, problem).get(layer)
-    system = regulariser(problem.covariance[layer], settings.covariance, preserve, settings.preserve)
+    system = System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
+    inverse = system.solver()
     module = down_module(lm.model, lm.arch, layer)
     updates = []
     with restored(lm, [down_name(lm.arch, layer)]):
@@ -32,7 +34,7 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
                 lm, [problem.rows[i] for i in mine.tolist()], [layer], batch_rows=settings.batch_rows
             )
             missing = (wanted[mine.to(wanted.device)] - now.states).mean(0)
-            update = rank_one(missing, now.keys[layer].mean(0), system)
+            update = rank_one(missing, now.keys[layer].mean(0), inverse)
             add_(module, update.left, update.right)
             updates.append(update)
     return {layer: stacked(updates)}
