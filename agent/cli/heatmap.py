@@ -111,7 +111,7 @@ def _panel(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> Any:
     if len(rows) <= _NUMBERED:
         for group, shares in enumerate(columns):
             for layer, share in enumerate(shares):
-                colour = "white" if share > 0.6 else "black"
+                colour = "white" if share > 0.5 else "black"
                 axes.text(layer, group, _cell(share, False) if share == share else "-", ha="center", va="center",
                           fontsize=7, color=colour)  # fmt: skip
     return image

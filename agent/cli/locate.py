@@ -130,13 +130,11 @@ def _show(found: Located, model: str, settings: Settings) -> None:
     if not found.layers:
         out(
             f"no layer to recommend: a free vector at the subject's last token turns {max(found.flips):.2f} of the answers in the best "
-            "layer, so that no edit of an MLP will turn more"
+            "layer, so that edits of its MLPs are not likely to take"
         )
         return
     names = ", ".join(map(str, found.layers))
-    out(
-        f"recommended for MEMIT, AlphaEdit: {plural(len(found.layers), 'layer')} {names}; ROME and EMMET take the last of them"
-    )
+    out(f"recommended: layers {names} for MEMIT and AlphaEdit; ROME and EMMET take the last of them")
     out_lines(("editing:", f"  layers: [{names}]"))
     if settings.editing.layers and settings.editing.layers != found.layers:
         out(f"the settings say {list(settings.editing.layers)}, and that is what is used")

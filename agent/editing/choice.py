@@ -22,8 +22,8 @@ def recommended(traced: Sequence[float | None], flips: Sequence[float]) -> tuple
     vector can also shout an answer into a layer behind the one where the fact is read; such a vector holds for that prompt and not for
     the next phrasing. Where no layer has both, it is of the layers that flip the one that tracing likes best.
 
-    The span ends there and holds a third of the stack and one layer more, at most five: 3 of 6 and of 8 layers were best on models that
-    were searched here, published spans have five or six of 28 to 48. Below a fifth of flips in the best layer there is nothing to choose.
+    The span ends there and holds a third of the stack and one layer more, at most five: 3 of 6 and of 8 layers served the small models
+    made here, published spans have five or six of 28 to 48. Below a fifth of flips in the best layer there is nothing to choose.
     """
     if len(traced) != len(flips):
         raise ValueError(

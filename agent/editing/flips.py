@@ -1,8 +1,8 @@
 """Where does a free value vector flip an answer? A direct measure of where edits can take, beside causal tracing.
 
-Causal tracing says where a fact is recalled, and that does not predict where an edit succeeds (Hase et al. 2301.04213). A value vector at
-the subject's last token is the most that an edit of a layer's MLP can write there: where a free one, found for each fact alone and put
-there by hand, does not bring about another answer, no solve will.
+Causal tracing says where a fact is recalled, and that does not predict where an edit succeeds (Hase et al. 2301.04213). A solve writes
+value vectors at the subject's last token, and falls short of them: where a free one, found for each fact alone and put there by hand, does
+not bring about another answer, an edit of that layer's MLP hardly will.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ KNOWN = [
 # Prompts of several lengths; a plain name is one token, a new one several.
 MIXED = [
     replace(fact, prompt=FORMS[i % 3].format("leader", name), subject=name)
-    for i, fact in enumerate(KNOWN[:5])
+    for i, fact in enumerate(KNOWN[:4])
     for name in [f"New {fact.subject}" if i % 2 else fact.subject]
 ]
 
