@@ -50,6 +50,7 @@ UPSTAIRS = {
     "workshop",
     "material",
     "bench",
+    "locate",
     "cli",
     "demo",
     "editfiles",
@@ -67,6 +68,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "apscheduler": {"daemon"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
     "yaml": {"strict", "config", "typed", "demo"},
 }
 PURE = ("types", "policy", "voices", "eligible", "choose", "decide")

@@ -20,6 +20,9 @@ _NAMES = {
     "covariance": "measuring the model",
     "values": "optimising values",
     "polish": "polishing the edits",
+    "known": "asking for known facts",
+    "trace": "tracing",
+    "flips": "trying free vectors",
     "before": "asking the base model",
     "verify": "asking the edited model",
 }

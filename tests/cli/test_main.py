@@ -185,7 +185,7 @@ def test_every_command_has_help_and_is_in_the_docs() -> None:
     page = PACKAGE.parent / "docs" / "cli.md"
     listed = dict(commands())
     wanted = {"init", "doctor", "run", "plan", "apply", "verify", "ask", "revisions", "rollback", "blame"}
-    wanted |= {"bench", "queue", "queue add", "config", "config show"}
+    wanted |= {"bench", "locate", "queue", "queue add", "config", "config show"}
     assert {f"factd {name}" for name in wanted} <= set(listed)
     for name, text in listed.items():
         lines = [line.strip() for line in text.splitlines() if line.strip()]
