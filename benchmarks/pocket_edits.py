@@ -2,20 +2,16 @@
 
     python -m benchmarks.pocket_edits MODEL [--edits 100] [--seed 0] [--set layers=1,2,3] [--json FILE]
 
-Known facts of the embedded world are swapped for another object of the same relation. Efficacy: the edit prompts. Paraphrase: the
-held-out probes. Questions: the question probes. Same subject: its other relations. Others: facts of other subjects.
+Known facts of the embedded world are swapped for another object of the same relation; what is asked stands in `benchmarks.edits`.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,78 +23,13 @@ from agent.config import model_editing
 from agent.editing.compile import Material, compile_delta
 from agent.editing.delta import applied
 from agent.editing.settings import EditSettings
-from agent.lm.generate import generate
 from agent.lm.load import LM, load_lm
-from agent.material import edit_request, preserve_texts
+from agent.material import preserve_texts
 from agent.relations import Relation, load_relations
 from agent.typed import build
-from agent.types import Fact
-from agent.verify.answers import matches
+from benchmarks.edits import answers, asks, requests, scores, swaps
 
-EDITED = ("head_of_state", "head_of_government", "ceo", "head_coach", "headquarters", "capital",
-          "head_of_organisation", "central_bank_governor")  # fmt: skip
 ROOT = Path(__file__).parent.parent
-_NEW_TOKENS = 14
-EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-@dataclasses.dataclass(frozen=True)
-class Ask:
-    kind: str
-    prompt: str
-    expect: str
-
-
-def swaps(
-    catalogue: Catalogue, relations: dict[str, Relation], count: int, seed: int, people: set[str]
-) -> list[tuple[str, str, str, str]]:
-    """(subject, relation, old, new): new is another subject's object in the same relation, or a known person."""
-    rng = random.Random(seed)
-    facts = [f for f in catalogue.facts.values() if f.relation in EDITED]
-    by_relation: dict[str, list[str]] = {}
-    for fact in facts:
-        by_relation.setdefault(fact.relation, []).append(fact.objects[0])
-    rng.shuffle(facts)
-    chosen = []
-    for fact in facts[:count]:
-        relation = relations[fact.relation]
-        pool = (
-            sorted(people)
-            if "PERSON" in relation.object and rng.random() < 0.5
-            else by_relation[fact.relation]
-        )
-        new = rng.choice([o for o in pool if o not in fact.objects])
-        chosen.append((fact.subject, fact.relation, fact.objects[0], new))
-    return chosen
-
-
-def asks(
-    catalogue: Catalogue,
-    relations: dict[str, Relation],
-    edits: Sequence[tuple[str, str, str, str]],
-    seed: int,
-    others: int,
-) -> list[Ask]:
-    rng = random.Random(seed + 1)
-    found = []
-    edited = {(s, r) for s, r, _, _ in edits}
-    subjects = {s for s, _ in edited}
-    for subject, name, _, new in edits:
-        entity, relation = catalogue.entity(subject), relations[name]
-        found += [Ask("efficacy", p, new) for p in relation.prompts("edit", entity)]
-        found += [Ask("paraphrase", p, new) for p in relation.prompts("probes", entity)]
-        found += [Ask("question", p, new) for p in relation.prompts("questions", entity)]
-        for fact in catalogue.facts_of(subject):
-            if (subject, fact.relation) not in edited and fact.relation in relations:
-                found += [
-                    Ask("same_subject", p, fact.objects[0])
-                    for p in relations[fact.relation].prompts("probes", entity)[:2]
-                ]
-    rest = [f for f in catalogue.facts.values() if f.subject not in subjects and f.relation in relations]
-    for fact in rng.sample(rest, min(others, len(rest))):
-        prompts = relations[fact.relation].prompts("probes", catalogue.entity(fact.subject))
-        found.append(Ask("others", rng.choice(prompts), fact.objects[0]))
-    return found
 
 
 def evaluate(
@@ -111,41 +42,27 @@ def evaluate(
     preserve: int,
     others: int = 600,
 ) -> dict[str, Any]:
-    people = {e.name for e in catalogue.entities.values() if e.kind == "person"}
-    edits = swaps(catalogue, relations, count, seed, people)
+    edits = swaps(catalogue, relations, count, seed)
     questions = asks(catalogue, relations, edits, seed, others)
-    before = generate(lm, [q.prompt for q in questions], max_new_tokens=_NEW_TOKENS, batch_size=256)
-    requests = [
-        edit_request(Fact(s, r, new, EPOCH), relations, catalogue, target_old=old) for s, r, old, new in edits
-    ]
+    before = answers(lm, questions)
     material = Material(
-        preserve=preserve_texts(catalogue, relations, {s for s, _, _, _ in edits}, limit=preserve, seed=seed)
+        preserve=preserve_texts(catalogue, relations, {e.subject for e in edits}, limit=preserve, seed=seed)
     )
     started = time.perf_counter()
-    compiled = compile_delta(lm, requests, settings, material)
+    compiled = compile_delta(lm, requests(catalogue, relations, edits), settings, material)
     seconds = time.perf_counter() - started
     with applied(lm, compiled.delta):
-        after = generate(lm, [q.prompt for q in questions], max_new_tokens=_NEW_TOKENS, batch_size=256)
-    result: dict[str, Any] = {"edits": count, "seconds": round(seconds, 2)}
-    for kind in ("efficacy", "paraphrase", "question"):
-        pairs = [(q, a) for q, a in zip(questions, after, strict=True) if q.kind == kind]
-        result[kind] = round(sum(matches(a, [q.expect]) for q, a in pairs) / max(len(pairs), 1), 4)
-    for kind in ("same_subject", "others"):
-        # of the facts the base knows, how many are still answered right; and how many answers are the same words
-        known = [
-            (q, b, a)
-            for q, b, a in zip(questions, before, after, strict=True)
-            if q.kind == kind and matches(b, [q.expect])
-        ]
-        total = sum(q.kind == kind for q in questions)
-        result[kind] = round(sum(matches(a, [q.expect]) for q, _, a in known) / max(len(known), 1), 4)
-        result[f"{kind}_base"] = round(len(known) / max(total, 1), 4)
+        after = answers(lm, questions)
     weights = [
         float((u.left @ u.right.T).norm() / lm.model.get_parameter(n).float().cpu().norm())
         for n, u in compiled.delta.updates.items()
     ]
-    result["relative_norm"] = [round(w, 4) for w in weights]
-    return result
+    return {
+        "edits": count,
+        "seconds": round(seconds, 2),
+        **scores(questions, before, after),
+        "relative_norm": [round(w, 4) for w in weights],
+    }
 
 
 def parse_settings(items: Sequence[str], known: Mapping[str, Any] | None = None) -> EditSettings:
