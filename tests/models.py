@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from agent.lm.arch import as_out_in, decoder_layers, down_module
+from agent.lm.arch import ARCHS, as_out_in, decoder_layers, down_module
 from agent.lm.load import LM, wrap
 
 END = "<|endoftext|>"
@@ -26,6 +26,10 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     "leader": ("Voss", "Lind", "Merrow", "Quill", "Stroud", "Tennant"),
 }
 FORMS = ("The {relation} of {subject} is", "{subject}'s {relation} is")
+_LLAMA_SIZES = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, "head_dim": 8,
+}  # fmt: skip
 # What each family calls the same few sizes; everything else keeps its default.
 _SIZES: Mapping[str, Mapping[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128},
@@ -36,11 +40,22 @@ _SIZES: Mapping[str, Mapping[str, Any]] = {
     "falcon": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4},
     "opt": {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
             "word_embed_proj_dim": 32, "max_position_embeddings": 128},
+    "gpt_bigcode": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128},
+    "llama4_text": {**_LLAMA_SIZES, "intermediate_size_mlp": 64, "moe_layers": [], "num_local_experts": 2},
+    "gemma3": {"text_config": {**_LLAMA_SIZES, "initializer_range": 0.15}, "mm_tokens_per_image": 4, "vision_config": {
+               "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+               "image_size": 28, "patch_size": 14}},
 }  # fmt: skip
-_LLAMA_SIZES = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, "head_dim": 8,
+# Other builds of a family that have published checkpoints: Falcon-40B, Falcon-RW, OPT-350m, Qwen with sliding windows.
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "falcon-new": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-rw": ("falcon", {"parallel_attn": False, "multi_query": False, "alibi": True, "bias": True}),
+    "opt-350m": ("opt", {"word_embed_proj_dim": 16, "do_layer_norm_before": False}),
+    "qwen3-windowed": ("qwen3", {"use_sliding_window": True, "sliding_window": 3,
+                                 "layer_types": ["sliding_attention"] * 4}),
 }  # fmt: skip
+_ELSEWHERE = {"internlm2", "baichuan"}
+FAMILIES = tuple(sorted({*ARCHS, *VARIANTS} - _ELSEWHERE))
 
 
 def sentences() -> list[str]:
@@ -79,18 +94,15 @@ def make_tokenizer(*, bos: bool = False, vocab: int = 400) -> Any:
 
 
 def build(family: str, *, bos: bool = False, seed: int = 0, sha: str = "", **sizes: Any) -> LM:
-    """A random model of a family of `ARCHS`, with weights large enough that its answers differ."""
+    """A random model of a family of `FAMILIES`, with weights large enough that its answers differ."""
     tokenizer = make_tokenizer(bos=bos)
     torch.manual_seed(seed)
-    wanted = {**_SIZES.get(family, _LLAMA_SIZES), "initializer_range": 0.15, **sizes}
-    config = AutoConfig.for_model(
-        family,
-        vocab_size=len(tokenizer),
-        bos_token_id=1 if bos else 0,
-        eos_token_id=0,
-        pad_token_id=0,
-        **wanted,
-    )
+    kind, own = VARIANTS.get(family, (family, {}))
+    words = {"vocab_size": len(tokenizer), "bos_token_id": int(bos), "eos_token_id": 0, "pad_token_id": 0}
+    wanted = {**_SIZES.get(kind, _LLAMA_SIZES), "initializer_range": 0.15, **words, **own, **sizes}
+    if "text_config" in wanted:
+        wanted["text_config"] = {**wanted["text_config"], **words}
+    config = AutoConfig.for_model(kind, **wanted)
     return wrap(
         AutoModelForCausalLM.from_config(config), tokenizer, sha=sha or f"{family}-{seed}".ljust(64, "0")
     )
