@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--png", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    lm = load_lm(arguments.model, dtype="float32")
+    lm = load_lm(arguments.model, dtype="float32", chat="off")  # columns are counted in the prompt itself
     generator = torch.Generator().manual_seed(arguments.seed)
     effects = [
         e

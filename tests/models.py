@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from agent.lm.arch import ARCHS, as_out_in, decoder_layers, down_module
 from agent.lm.load import LM, wrap
+from agent.lm.tokens import encode
 
 END = "<|endoftext|>"
 COUNTRIES = ("Zorland", "Quenia", "Bavoria", "Tallisk", "Merovia", "Ostrina")
@@ -25,6 +26,12 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     "currency": ("dorin", "pelk", "marn", "tuvo", "kessel", "lirim"),
     "leader": ("Voss", "Lind", "Merrow", "Quill", "Stroud", "Tennant"),
 }
+# A template with a token before every text, as most have it, and roles and ends of turns as tokens.
+ROLES = ("<|user|>", "<|assistant|>", "<|end|>")
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>\n{{ message.content | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
 FORMS = ("The {relation} of {subject} is", "{subject}'s {relation} is")
 _LLAMA_SIZES = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -73,29 +80,40 @@ def questions(relations: tuple[str, ...] = tuple(FACTS)) -> list[tuple[str, str]
     ]
 
 
-def make_tokenizer(*, bos: bool = False, vocab: int = 400) -> Any:
-    """A byte-level BPE trained on the invented sentences; with `bos` it puts a token before every text."""
+def make_tokenizer(*, bos: bool = False, chat: str = "", vocab: int = 400) -> Any:
+    """A byte-level BPE trained on the invented sentences; with `bos` it puts a token before every text. `chat`: its chat template,
+    for which it knows the roles' tokens.
+    """
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bare.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    special = [END, "<s>"]
+    special = [END, "<s>", *(ROLES if chat else ())]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    bare.train_from_iterator(sentences(), trainer)
+    asked = [
+        f" ...\nGive only the {words}"
+        for words in ("words that complete this sentence.", "answer, not a sentence.")
+    ]
+    bare.train_from_iterator([*sentences(), *(asked * 9 if chat else ())], trainer)
     if bos:
         from tokenizers.processors import TemplateProcessing
 
         bare.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bare, bos_token="<s>" if bos else END, eos_token=END, pad_token=END
     )
+    if chat:
+        tokenizer.chat_template = chat
+    return tokenizer
 
 
-def build(family: str, *, bos: bool = False, seed: int = 0, sha: str = "", **sizes: Any) -> LM:
+def build(
+    family: str, *, bos: bool = False, chat: str = "", seed: int = 0, sha: str = "", **sizes: Any
+) -> LM:
     """A random model of a family of `FAMILIES`, with weights large enough that its answers differ."""
-    tokenizer = make_tokenizer(bos=bos)
+    tokenizer = make_tokenizer(bos=bos, chat=chat, vocab=480 if chat else 400)
     torch.manual_seed(seed)
     kind, own = VARIANTS.get(family, (family, {}))
     words = {"vocab_size": len(tokenizer), "bos_token_id": int(bos), "eos_token_id": 0, "pad_token_id": 0}
@@ -108,6 +126,20 @@ def build(family: str, *, bos: bool = False, seed: int = 0, sha: str = "", **siz
     )
 
 
+def lessons(lm: LM) -> list[list[int]]:
+    """The invented sentences as token ids; for a chat model as what is asked and answered, with the end of its turn."""
+    if lm.chat is None:
+        return encode(lm, sentences())
+    template = lm.tokenizer.apply_chat_template
+    return [
+        template(
+            [{"role": "user", "content": asked}, {"role": "assistant", "content": f"{answer}."}],
+            return_dict=False,
+        )
+        for asked, answer in ((lm.chat.asked(prompt), answer) for prompt, answer in questions())
+    ]
+
+
 def teach(lm: LM, *, steps: int, learning_rate: float, seed: int = 0) -> None:
     """Train on the invented sentences until they are known by heart, where ROME looks for them.
 
@@ -115,9 +147,9 @@ def teach(lm: LM, *, steps: int, learning_rate: float, seed: int = 0) -> None:
     first two layers attend to nothing, the last two have no MLP, and GPT-2 does not know positions.
     """
     torch.manual_seed(seed)
-    texts = sentences()
-    random.Random(seed).shuffle(texts)
-    batch = lm.tokenizer(texts, return_tensors="pt", padding=True)
+    rows = lessons(lm)
+    random.Random(seed).shuffle(rows)
+    batch = lm.tokenizer.pad({"input_ids": rows}, return_tensors="pt", padding_side="right")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     lm.model.requires_grad_(True)
     with torch.no_grad():

@@ -25,7 +25,7 @@ from agent.editing.losses import divergence, labels_at_end, last_logp, target_nl
 from agent.editing.settings import EditSettings
 from agent.lm.arch import down_module
 from agent.lm.load import LM
-from agent.lm.tokens import Batch, encode, encode_target, pad_left
+from agent.lm.tokens import Batch, encode_prompts, encode_target, pad_left
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -141,7 +141,7 @@ def _parts(lm: LM, rows: Sequence[_Row]) -> list[_Part]:
 
 
 def _part(lm: LM, rows: Sequence[_Row]) -> _Part:
-    texts = encode(lm, [row.text for row in rows])
+    texts = encode_prompts(lm, [row.text for row in rows])
     batch = pad_left(lm, [[*ids, *row.target[:-1]] for ids, row in zip(texts, rows, strict=True)])
     before = torch.zeros(0, device=lm.device)
     if not rows[0].target:
