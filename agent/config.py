@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -50,12 +50,13 @@ class ArchSettings:
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
     """`path`: a checkpoint folder or a hub id. `dtype`: auto (the checkpoint's own), float32, bfloat16 or
-    float16.
+    float16. `chat`: prompts go through the tokenizer's chat template; auto: if it has one.
     """
 
     path: str = str(POCKET)
     dtype: str = "auto"
     device: str = "auto"
+    chat: Literal["auto", "on", "off"] = "auto"
     arch: ArchSettings | None = None
 
 

@@ -69,6 +69,8 @@ def _scalar(allowed: tuple[Any, ...], value: Any, where: str) -> Any:
         ):
             return value
     choices = [c for leaf in allowed for c in typing.get_args(leaf)]
+    if isinstance(value, bool) and {"on", "off"} <= set(choices):
+        return "on" if value else "off"  # YAML reads a bare on or off as a truth value
     if value in choices:
         return value
     kinds = [getattr(kind, "__name__", str(kind)) for kind in allowed if kind is not type(None)]

@@ -75,7 +75,7 @@ def load_model(settings: Settings) -> LM:
     """The model that the settings name."""
     model = settings.model
     arch = {model.arch.family: Arch(model.arch.layers, model.arch.down)} if model.arch else None
-    return load_lm(model.path, dtype=model.dtype, device=model.device, arch=arch)
+    return load_lm(model.path, dtype=model.dtype, device=model.device, arch=arch, chat=model.chat)
 
 
 def delta_of(store: Store, revision_id: int, lm: LM) -> Delta:

@@ -15,8 +15,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from agent.lm.arch import as_out_in, decoder_layers, down_module
+from agent.lm.arch import ARCHS, as_out_in, decoder_layers, down_module
 from agent.lm.load import LM, wrap
+from agent.lm.tokens import encode
 
 END = "<|endoftext|>"
 COUNTRIES = ("Zorland", "Quenia", "Bavoria", "Tallisk", "Merovia", "Ostrina")
@@ -25,7 +26,17 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     "currency": ("dorin", "pelk", "marn", "tuvo", "kessel", "lirim"),
     "leader": ("Voss", "Lind", "Merrow", "Quill", "Stroud", "Tennant"),
 }
+# A template with a token before every text, as most have it, and roles and ends of turns as tokens.
+ROLES = ("<|user|>", "<|assistant|>", "<|end|>")
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>\n{{ message.content | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
 FORMS = ("The {relation} of {subject} is", "{subject}'s {relation} is")
+_LLAMA_SIZES = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, "head_dim": 8,
+}  # fmt: skip
 # What each family calls the same few sizes; everything else keeps its default.
 _SIZES: Mapping[str, Mapping[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128},
@@ -36,11 +47,22 @@ _SIZES: Mapping[str, Mapping[str, Any]] = {
     "falcon": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4},
     "opt": {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
             "word_embed_proj_dim": 32, "max_position_embeddings": 128},
+    "gpt_bigcode": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128},
+    "llama4_text": {**_LLAMA_SIZES, "intermediate_size_mlp": 64, "moe_layers": [], "num_local_experts": 2},
+    "gemma3": {"text_config": {**_LLAMA_SIZES, "initializer_range": 0.15}, "mm_tokens_per_image": 4, "vision_config": {
+               "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+               "image_size": 28, "patch_size": 14}},
 }  # fmt: skip
-_LLAMA_SIZES = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, "head_dim": 8,
+# Other builds of a family that have published checkpoints: Falcon-40B, Falcon-RW, OPT-350m, Qwen with sliding windows.
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "falcon-new": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-rw": ("falcon", {"parallel_attn": False, "multi_query": False, "alibi": True, "bias": True}),
+    "opt-350m": ("opt", {"word_embed_proj_dim": 16, "do_layer_norm_before": False}),
+    "qwen3-windowed": ("qwen3", {"use_sliding_window": True, "sliding_window": 3,
+                                 "layer_types": ["sliding_attention"] * 4}),
 }  # fmt: skip
+_ELSEWHERE = {"internlm2", "baichuan"}
+FAMILIES = tuple(sorted({*ARCHS, *VARIANTS} - _ELSEWHERE))
 
 
 def sentences() -> list[str]:
@@ -58,42 +80,64 @@ def questions(relations: tuple[str, ...] = tuple(FACTS)) -> list[tuple[str, str]
     ]
 
 
-def make_tokenizer(*, bos: bool = False, vocab: int = 400) -> Any:
-    """A byte-level BPE trained on the invented sentences; with `bos` it puts a token before every text."""
+def make_tokenizer(*, bos: bool = False, chat: str = "", vocab: int = 400) -> Any:
+    """A byte-level BPE trained on the invented sentences; with `bos` it puts a token before every text. `chat`: its chat template,
+    for which it knows the roles' tokens.
+    """
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bare.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    special = [END, "<s>"]
+    special = [END, "<s>", *(ROLES if chat else ())]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    bare.train_from_iterator(sentences(), trainer)
+    asked = [
+        f" ...\nGive only the {words}"
+        for words in ("words that complete this sentence.", "answer, not a sentence.")
+    ]
+    bare.train_from_iterator([*sentences(), *(asked * 9 if chat else ())], trainer)
     if bos:
         from tokenizers.processors import TemplateProcessing
 
         bare.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bare, bos_token="<s>" if bos else END, eos_token=END, pad_token=END
     )
+    if chat:
+        tokenizer.chat_template = chat
+    return tokenizer
 
 
-def build(family: str, *, bos: bool = False, seed: int = 0, sha: str = "", **sizes: Any) -> LM:
-    """A random model of a family of `ARCHS`, with weights large enough that its answers differ."""
-    tokenizer = make_tokenizer(bos=bos)
+def build(
+    family: str, *, bos: bool = False, chat: str = "", seed: int = 0, sha: str = "", **sizes: Any
+) -> LM:
+    """A random model of a family of `FAMILIES`, with weights large enough that its answers differ."""
+    tokenizer = make_tokenizer(bos=bos, chat=chat, vocab=480 if chat else 400)
     torch.manual_seed(seed)
-    wanted = {**_SIZES.get(family, _LLAMA_SIZES), "initializer_range": 0.15, **sizes}
-    config = AutoConfig.for_model(
-        family,
-        vocab_size=len(tokenizer),
-        bos_token_id=1 if bos else 0,
-        eos_token_id=0,
-        pad_token_id=0,
-        **wanted,
-    )
+    kind, own = VARIANTS.get(family, (family, {}))
+    words = {"vocab_size": len(tokenizer), "bos_token_id": int(bos), "eos_token_id": 0, "pad_token_id": 0}
+    wanted = {**_SIZES.get(kind, _LLAMA_SIZES), "initializer_range": 0.15, **words, **own, **sizes}
+    if "text_config" in wanted:
+        wanted["text_config"] = {**wanted["text_config"], **words}
+    config = AutoConfig.for_model(kind, **wanted)
     return wrap(
         AutoModelForCausalLM.from_config(config), tokenizer, sha=sha or f"{family}-{seed}".ljust(64, "0")
     )
+
+
+def lessons(lm: LM) -> list[list[int]]:
+    """The invented sentences as token ids; for a chat model as what is asked and answered, with the end of its turn."""
+    if lm.chat is None:
+        return encode(lm, sentences())
+    template = lm.tokenizer.apply_chat_template
+    return [
+        template(
+            [{"role": "user", "content": asked}, {"role": "assistant", "content": f"{answer}."}],
+            return_dict=False,
+        )
+        for asked, answer in ((lm.chat.asked(prompt), answer) for prompt, answer in questions())
+    ]
 
 
 def teach(lm: LM, *, steps: int, learning_rate: float, seed: int = 0) -> None:
@@ -103,9 +147,9 @@ def teach(lm: LM, *, steps: int, learning_rate: float, seed: int = 0) -> None:
     first two layers attend to nothing, the last two have no MLP, and GPT-2 does not know positions.
     """
     torch.manual_seed(seed)
-    texts = sentences()
-    random.Random(seed).shuffle(texts)
-    batch = lm.tokenizer(texts, return_tensors="pt", padding=True)
+    rows = lessons(lm)
+    random.Random(seed).shuffle(rows)
+    batch = lm.tokenizer.pad({"input_ids": rows}, return_tensors="pt", padding_side="right")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     lm.model.requires_grad_(True)
     with torch.no_grad():

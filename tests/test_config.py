@@ -51,6 +51,16 @@ def test_a_checkpoints_own_settings_give_way_to_the_users(folder: Path) -> None:
         load(environ={})
 
 
+@pytest.mark.parametrize(("word", "wanted"), [
+    ("on", "on"), ("off", "off"), ("'on'", "on"), ("auto", "auto"), ("true", "on"),
+])  # fmt: skip
+def test_on_and_off_are_words_here(folder: Path, word: str, wanted: str) -> None:
+    """YAML reads them as truth values."""
+    write(folder / "factd.yaml", f"model: {{chat: {word}}}\n")
+    assert load(environ={}).model.chat == wanted
+    assert load(environ={"FACTD_MODEL__CHAT": word}).model.chat == wanted
+
+
 def test_without_any_file_the_defaults_hold(folder: Path) -> None:
     assert load(environ={}) == shipped_defaults()
 
@@ -105,6 +115,7 @@ def test_a_missing_named_file_is_an_error(folder: Path) -> None:
     [
         ("sorces: []", r"factd\.yaml: .*unknown key 'sorces'; did you mean 'sources'"),
         ("model: {pth: x}", r"factd\.yaml: model: unknown key 'pth'; did you mean 'path'"),
+        ("model: {chat: maybe}", r"model\.chat: expected 'auto', 'on', 'off', got 'maybe'"),
         ("model: {arch: {family: a, layer: b, down: c}}", r"factd\.yaml: .*'layer'; did you mean 'layers'"),
         ("policy: {min_publisher: 1}", r"factd\.yaml: policy: .*did you mean 'min_publishers'"),
         ("policy: {min_publishers: two}", r"factd\.yaml: policy\.min_publishers: expected int, got 'two'"),

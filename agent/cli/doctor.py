@@ -172,7 +172,8 @@ def _model(settings: Settings, asked: Session) -> Iterator[Check]:
     described = (
         f"{lm.model.config.model_type}, {lm.n_layers} layers, {count / 1e6:.1f} million parameters, {dtype}"
     )
-    yield Check("model", "ok", f"{lm.path}: {described}, {size / 2**20:.0f} MiB on {lm.device}")
+    chat = "; prompts go through its chat template" if lm.chat else ""
+    yield Check("model", "ok", f"{lm.path}: {described}, {size / 2**20:.0f} MiB on {lm.device}{chat}")
     if dtype in ("bfloat16", "float16"):
         yield Check(
             "model",

@@ -87,7 +87,8 @@ def _settings(asked: Session, model: str, dtype: str | None) -> Settings:
     from agent.config import load
 
     settings = load(asked.config, state=asked.state, model=model)
-    return replace(settings, model=replace(settings.model, dtype=dtype or settings.model.dtype))
+    # Plain text, also for a chat model: tokens are grouped by their place in the prompt itself.
+    return replace(settings, model=replace(settings.model, dtype=dtype or settings.model.dtype, chat="off"))
 
 
 def _check_targets(png: Path | None, json_file: Path | None) -> None:

@@ -28,7 +28,7 @@ from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
 from agent.editing.settings import EditSettings
 from agent.editing.values import optimise_values
-from agent.lm.arch import down_name
+from agent.lm.arch import down_name, editable_layers
 from agent.lm.load import LM
 from agent.types import EditRequest
 
@@ -229,9 +229,11 @@ def _carry(carrier: str, request: EditRequest) -> str:
 
 
 def default_layers(lm: LM) -> tuple[int, ...]:
-    """Layers for a model without settings of its own: the published span, scaled to its depth."""
+    """Layers for a model without settings of its own: the published span, scaled to its depth, without mixtures of experts."""
     low, high = (round(share * lm.n_layers) for share in _DEFAULT_SPAN)
-    return tuple(range(max(low, 0), max(high, low + 1)))
+    editable = editable_layers(lm.model, lm.arch)
+    span = tuple(layer for layer in range(max(low, 0), max(high, low + 1)) if layer in editable)
+    return span or (min(editable, key=lambda layer: abs(layer - high)),)
 
 
 def _covariance(

@@ -37,11 +37,12 @@ def together(requests: Sequence[EditRequest]) -> list[EditRequest]:
 
 
 def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
-    """What a value vector depends on: weights, request, its layer and the settings of its optimisation."""
+    """What a value vector depends on: weights, request, its layer, the settings of its optimisation and the chat template."""
     relevant = {name: value for name, value in asdict(settings).items() if name not in _NOT_THE_VALUES}
     dtype = str(next(lm.model.parameters()).dtype)
     wanted = {name: value for name, value in asdict(request).items() if name != "target_old"}
-    named = json.dumps([lm.sha, dtype, wanted, layers[-1], relevant], sort_keys=True)
+    chat = [asdict(lm.chat)] if lm.chat else []
+    named = json.dumps([lm.sha, dtype, wanted, layers[-1], relevant, *chat], sort_keys=True)
     return hashlib.sha256(named.encode()).hexdigest()
 
 

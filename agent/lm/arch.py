@@ -17,6 +17,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from agent.errors import ModelError
+from agent.lm.guess import advice, has_experts, width_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,19 @@ class Arch:
 
 
 _LLAMA = Arch(layers="model.layers", down="mlp.down_proj")
+# Fused gate and up projections (phi3, glm4), parallel attention (gptj, gpt_neox, falcon, phi, cohere), norms behind the MLP (gemma2,
+# olmo2, opt-350m) and projected embeddings (opt-350m) need no row of their own: the down projection stands at one path.
 ARCHS: Mapping[str, Arch] = {
     "gpt2": Arch(layers="transformer.h", down="mlp.c_proj"),
     "gptj": Arch(layers="transformer.h", down="mlp.fc_out"),
-    "gpt_neox": Arch(layers="gpt_neox.layers", down="mlp.dense_4h_to_h"),
+    "gpt_neox": Arch(layers="gpt_neox.layers", down="mlp.dense_4h_to_h"),  # also Pythia
     "gpt_neo": Arch(layers="transformer.h", down="mlp.c_proj"),
+    "gpt_bigcode": Arch(layers="transformer.h", down="mlp.c_proj"),
     "bloom": Arch(layers="transformer.h", down="mlp.dense_4h_to_h"),
     "falcon": Arch(layers="transformer.h", down="mlp.dense_4h_to_h"),
     "opt": Arch(layers="model.decoder.layers", down="fc2"),
     "phi": Arch(layers="model.layers", down="mlp.fc2"),
+    "starcoder2": Arch(layers="model.layers", down="mlp.c_proj"),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
@@ -45,22 +50,36 @@ ARCHS: Mapping[str, Arch] = {
     "gemma2": _LLAMA,
     "gemma3_text": _LLAMA,
     "phi3": _LLAMA,
+    "olmo": _LLAMA,
     "olmo2": _LLAMA,
+    "olmo3": _LLAMA,
     "smollm3": _LLAMA,
+    "stablelm": _LLAMA,
+    "cohere": _LLAMA,
+    "cohere2": _LLAMA,
+    "granite": _LLAMA,
+    # Layers of dense models and those between the mixtures of experts (Maverick); Scout has experts in all of them. A `llama4`
+    # checkpoint is loaded without its eyes, as this.
+    "llama4_text": Arch(layers="model.layers", down="feed_forward.down_proj"),
+    # With its eyes: that is what AutoModelForCausalLM makes of such a checkpoint.
+    "gemma3": Arch(layers="model.language_model.layers", down="mlp.down_proj"),
+    # Their code lives in the hub and is not run here (trust_remote_code is off). A checkpoint converted to Llama's format is a
+    # `llama`; these rows serve a model object that was built elsewhere and is handed to `agent.lm.load.wrap`.
+    "internlm2": Arch(layers="model.layers", down="feed_forward.w2"),
+    "baichuan": _LLAMA,
 }
 
 
 def arch_of(model: nn.Module, extra: Mapping[str, Arch] | None = None) -> Arch:
-    """The family of a loaded model by its `config.model_type`. Raises ModelError for a family nobody
-    described.
+    """The family of a loaded model by its `config.model_type`. Raises ModelError, with the lines to paste, for a family nobody
+    described, and for a model none of whose layers can be edited.
     """
     model_type = str(getattr(getattr(model, "config", None), "model_type", ""))
     table = {**ARCHS, **(extra or {})}
     if model_type not in table:
         raise ModelError(
-            f"the model's family {model_type!r} is not known; known: {', '.join(sorted(table))}. "
-            "Describe it in the settings file: model.arch: {layers: <path of the list of decoder layers>, "
-            "down: <path of the MLP's down projection inside a layer>}"
+            f"the model's family {model_type!r} is not known (model.arch); {advice(model, model_type)}. "
+            f"Known: {', '.join(sorted(table))}"
         )
     arch = table[model_type]
     _check(model, arch, model_type)
@@ -69,18 +88,49 @@ def arch_of(model: nn.Module, extra: Mapping[str, Arch] | None = None) -> Arch:
 
 def _check(model: nn.Module, arch: Arch, model_type: str) -> None:
     try:
-        first = model.get_submodule(arch.layers)[0]  # type: ignore[index]
-        down = first.get_submodule(arch.down)
+        layers = decoder_layers(model, arch)
+        first = layers[0]
     except (AttributeError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"family {model_type!r}: no module {arch.layers}[0].{arch.down} in this model ({error}); "
-            "correct model.arch.layers and model.arch.down in the settings file"
-        ) from error
-    if not isinstance(down, nn.Linear | Conv1D):
+        raise _misplaced(model, arch, model_type, str(error)) from error
+    editable = editable_layers(model, arch)
+    down = _down(layers[editable[0]] if editable else first, arch)
+    if down is None:
+        if all(map(has_experts, layers)):
+            raise ModelError(
+                f"family {model_type!r}: every layer of this model is a mixture of experts, and no single matrix holds what such a "
+                "layer stores; edit a dense model, or one that has dense layers between"
+            )
+        raise _misplaced(model, arch, model_type, "a layer has no such module")
+    if not editable:
         raise ModelError(
             f"family {model_type!r}: {arch.layers}[0].{arch.down} is a {type(down).__name__}, not a "
             "Linear or Conv1D; quantised and mixture-of-experts MLPs cannot be edited"
         )
+    width = width_of(model)
+    if width and as_out_in(down).shape[0] != width:
+        raise ModelError(
+            f"family {model_type!r}: {arch.layers}[{editable[0]}].{arch.down} has {as_out_in(down).shape[0]} outputs, and the "
+            f"residual stream {width}: it is not the MLP's down projection; {advice(model, model_type)}"
+        )
+
+
+def _misplaced(model: nn.Module, arch: Arch, model_type: str, why: str) -> ModelError:
+    return ModelError(
+        f"family {model_type!r}: no module {arch.layers}[0].{arch.down} in this model ({why}); {advice(model, model_type)}"
+    )
+
+
+def _down(layer: nn.Module, arch: Arch) -> nn.Module | None:
+    try:
+        return layer.get_submodule(arch.down)
+    except AttributeError:
+        return None
+
+
+def editable_layers(model: nn.Module, arch: Arch) -> tuple[int, ...]:
+    """The layers whose MLP is one down projection, ascending: all of them but those that are mixtures of experts."""
+    downs = enumerate(_down(layer, arch) for layer in decoder_layers(model, arch))
+    return tuple(index for index, down in downs if isinstance(down, nn.Linear | Conv1D))
 
 
 def decoder_layers(model: nn.Module, arch: Arch) -> list[nn.Module]:
@@ -88,11 +138,18 @@ def decoder_layers(model: nn.Module, arch: Arch) -> list[nn.Module]:
 
 
 def down_module(model: nn.Module, arch: Arch, layer: int) -> nn.Module:
-    """The down projection of one layer. Raises ModelError when the model has no such layer."""
+    """The down projection of one layer. Raises ModelError when the model has no such layer, or a mixture of experts there."""
     layers = decoder_layers(model, arch)
     if not 0 <= layer < len(layers):
         raise ModelError(f"layer {layer} does not exist: the model has layers 0 to {len(layers) - 1}")
-    return layers[layer].get_submodule(arch.down)
+    down = _down(layers[layer], arch)
+    if not isinstance(down, nn.Linear | Conv1D):
+        what = "is a mixture of experts" if has_experts(layers[layer]) else f"has no plain {arch.down}"
+        raise ModelError(
+            f"layer {layer} cannot be edited: it {what}, and no single matrix holds what it stores; set editing.layers to some "
+            f"of the layers that have one: {', '.join(map(str, editable_layers(model, arch)))}"
+        )
+    return down
 
 
 def down_name(arch: Arch, layer: int) -> str:

@@ -5,11 +5,12 @@ gives the same words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import torch
 
 from agent.lm.load import LM
-from agent.lm.tokens import by_length, encode, pad_id, pad_left
+from agent.lm.tokens import by_length, encode, encode_prompts, pad_id, pad_left
 
 Progress = Callable[[int, int], None]
 
@@ -22,10 +23,10 @@ def generate(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> list[str]:
-    """The greedy continuation of each prompt as text, special tokens removed. `progress(done, total)` is
-    called per batch.
+    """The greedy continuation of each prompt as text, special tokens removed: of a chat model its turn, up to the turn's end.
+    `progress(done, total)` is called per batch.
     """
-    rows = encode(lm, prompts)
+    rows = encode_prompts(lm, prompts)
     answers = [""] * len(rows)
     done = 0
     for indices in by_length([len(row) for row in rows], batch_size):
@@ -40,7 +41,7 @@ def generate(
 
 
 def _continue(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    batch = pad_left(lm, rows)
+    batch, stops = pad_left(lm, rows), _stops(lm)
     with torch.inference_mode():
         out = lm.model.generate(
             input_ids=batch.input_ids,
@@ -51,13 +52,24 @@ def _continue(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> lis
             repetition_penalty=1.0,
             no_repeat_ngram_size=0,
             pad_token_id=pad_id(lm),
+            **({"eos_token_id": stops} if stops else {}),
         )
     new: list[list[int]] = out[:, batch.input_ids.shape[1] :].tolist()
-    return new
+    return [list(takewhile(lambda token: token not in stops, row)) for row in new]
+
+
+def _stops(lm: LM) -> list[int]:
+    """What ends a chat model's turn besides what ends any text of it; empty for plain text, which transformers ends by itself."""
+    if lm.chat is None or not lm.chat.stops:
+        return []
+    own = getattr(lm.model.generation_config, "eos_token_id", None)
+    return sorted({*lm.chat.stops, *(own if isinstance(own, list) else [] if own is None else [own])})
 
 
 def sample(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, seed: int, top_k: int = 50) -> list[str]:
-    """One sampled continuation of each prompt, prompt included; the same seed gives the same text."""
+    """One sampled continuation of each prompt, prompt included; the same seed gives the same text. Raw text, also of a chat model: what
+    it writes when nobody asks.
+    """
     if not prompts:
         return []
     generator = torch.Generator(device="cpu").manual_seed(seed)

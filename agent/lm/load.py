@@ -18,9 +18,11 @@ from transformers.utils import logging as hf_logging
 
 from agent.errors import ModelError
 from agent.lm.arch import Arch, arch_of, decoder_layers
+from agent.lm.chat import Chat, ChatMode, chat_of
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HASHED = ("*.safetensors", "config.json", "tokenizer.json")
+_FETCHED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class LM:
     """A loaded model with what everybody needs to know about it.
 
     `sha` identifies its files: weights, config and tokenizer. `tuple_layers` tells whether its decoder layers
-    return a tuple (GPT-J, BLOOM, Falcon) or a bare tensor (most families of transformers 5).
+    return a tuple (GPT-J, BLOOM, Falcon) or a bare tensor (most families of transformers 5). `chat`: how prompts are put to a
+    chat model; None where they are plain text.
     """
 
     model: Any
@@ -37,6 +40,7 @@ class LM:
     sha: str
     path: str
     tuple_layers: bool = False
+    chat: Chat | None = None
 
     @property
     def device(self) -> torch.device:
@@ -48,12 +52,13 @@ class LM:
 
 
 def load_lm(
-    path: str, *, dtype: str = "auto", device: str = "auto", arch: Mapping[str, Arch] | None = None
-) -> LM:
+    path: str, *, dtype: str = "auto", device: str = "auto", arch: Mapping[str, Arch] | None = None,
+    chat: ChatMode = "auto",
+) -> LM:  # fmt: skip
     """Load a checkpoint folder or hub id for inference. `dtype` is auto (the checkpoint's own), float32,
-    bfloat16 or float16.
+    bfloat16 or float16. `chat`: whether prompts go through the chat template; auto where there is one.
 
-    Raises ModelError when there is no such model, its weights are pickled, or its family is unknown.
+    Raises ModelError when there is no such model, its weights are pickled, its family is unknown, or its template unusable.
     """
     if dtype != "auto" and dtype not in _DTYPES:
         raise ModelError(f"model.dtype must be auto, {', '.join(_DTYPES)}; got {dtype!r}")
@@ -77,19 +82,23 @@ def load_lm(
         raise ModelError(
             f"model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; copy it again"
         )
-    return wrap(model.to(_device(device)), tokenizer, sha=fingerprint(folder), path=path, arch=arch)
+    return wrap(
+        model.to(_device(device)), tokenizer, sha=fingerprint(folder), path=path, arch=arch, chat=chat
+    )
 
 
 def wrap(
-    model: nn.Module, tokenizer: Any, *, sha: str, path: str = "", arch: Mapping[str, Arch] | None = None
-) -> LM:
+    model: nn.Module, tokenizer: Any, *, sha: str, path: str = "", arch: Mapping[str, Arch] | None = None,
+    chat: ChatMode = "auto",
+) -> LM:  # fmt: skip
     """An `LM` around a model that is in memory already: evaluation mode, no gradients on its parameters."""
     model.eval()
     model.requires_grad_(False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     family = arch_of(model, arch)
-    return LM(model, tokenizer, family, sha, path, _returns_tuple(model, decoder_layers(model, family)[0]))
+    tuples = _returns_tuple(model, decoder_layers(model, family)[0])
+    return LM(model, tokenizer, family, sha, path, tuples, chat_of(tokenizer, chat))
 
 
 def _returns_tuple(model: nn.Module, layer: nn.Module) -> bool:
@@ -139,7 +148,7 @@ def _folder(path: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"]))
+        return Path(snapshot_download(path, allow_patterns=_FETCHED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"model {path!r} is neither a folder here nor to be had from the hub: {_first_line(error)}"

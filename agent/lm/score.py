@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import torch
 
 from agent.lm.load import LM
-from agent.lm.tokens import by_length, encode, encode_target, pad_left
+from agent.lm.tokens import by_length, encode, encode_prompts, encode_target, pad_left
 
 
 def target_logp(
     lm: LM, prompts: Sequence[str], targets: Sequence[str], *, batch_size: int = 64
 ) -> list[float]:
     """Mean log-probability per token (nats) of each target after its prompt."""
-    heads = encode(lm, prompts)
+    heads = encode_prompts(lm, prompts)
     tails = [encode_target(lm, target) for target in targets]
     scores = [0.0] * len(heads)
     for indices in by_length([len(h) + len(t) for h, t in zip(heads, tails, strict=True)], batch_size):

@@ -1,7 +1,11 @@
 """Prompts to tensors, left-padded, and where in them a subject ends.
 
+Two kinds of text are told apart. Raw text (a corpus, own samples, text for perplexity) is encoded as it is: `encode`. A prompt is
+something to be answered, and for a chat model it goes through the chat template: `encode_prompts`, `subject_rows`, `upto_subject`, and
+`encode_target` for its answer. Without a template all of them treat a prompt as raw text.
+
 A subject's position comes from character offsets over the whole text, never from tokenising pieces: how a
-word splits depends on its neighbours. BOS and other special tokens are whatever the tokenizer adds, once.
+word splits depends on its neighbours. BOS and other special tokens are there once: the tokenizer's, or the template's.
 """
 
 from __future__ import annotations
@@ -61,13 +65,22 @@ def pad_id(lm: LM) -> int:
 
 
 def encode(lm: LM, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, with the tokenizer's own special tokens in front where it has them."""
+    """Token ids of each raw text, with the tokenizer's own special tokens in front where it has them."""
     return list(lm.tokenizer(list(texts))["input_ids"]) if texts else []
 
 
+def encode_prompts(lm: LM, prompts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each prompt, up to where its answer begins: through the chat template where the model has one."""
+    return list(_tokenised(lm, prompts)["input_ids"]) if prompts else []
+
+
 def encode_target(lm: LM, target: str) -> list[int]:
-    """Token ids of a continuation: it starts with its space, and no special token stands before it."""
-    return list(lm.tokenizer(" " + target.strip(), add_special_tokens=False)["input_ids"])
+    """Token ids of a prompt's answer, as they are behind the prompt: it starts with its space in plain text, and with whatever the
+    template writes there in a chat. No special token stands before it.
+    """
+    if lm.chat is None:
+        return _continuation(lm, "a", " " + target.strip())
+    return _continuation(lm, lm.chat.after, lm.chat.lead + target.strip())
 
 
 def subject_rows(
@@ -116,13 +129,34 @@ def _located(lm: LM, texts: Sequence[str], subjects: Sequence[str]) -> tuple[lis
     """Token ids of each text, and the index of its subject's last token."""
     if not texts:
         return [], []
-    characters = [subject_end(text, subject) - 1 for text, subject in zip(texts, subjects, strict=True)]
-    encoded = lm.tokenizer(list(texts), return_offsets_mapping=True)
+    shift = 0
+    if lm.chat is not None:
+        texts, shift = [text.strip() for text in texts], len(lm.chat.before)
+    characters = [
+        shift + subject_end(text, subject) - 1 for text, subject in zip(texts, subjects, strict=True)
+    ]
+    encoded = _tokenised(lm, texts, return_offsets_mapping=True)
     ends = [
         _token_at(offsets, character, text)
         for offsets, character, text in zip(encoded["offset_mapping"], characters, texts, strict=True)
     ]
     return list(encoded["input_ids"]), ends
+
+
+def _tokenised(lm: LM, prompts: Sequence[str], **options: Any) -> Any:
+    """What the tokenizer makes of prompts. A rendered one holds its special tokens as text: none is added."""
+    if lm.chat is None:
+        return lm.tokenizer(list(prompts), **options)
+    rendered = [lm.chat.rendered(prompt) for prompt in prompts]
+    return lm.tokenizer(rendered, add_special_tokens=False, **options)
+
+
+def _continuation(lm: LM, before: str, text: str) -> list[int]:
+    """Token ids of `text` where it follows `before`. Some tokenizers put a space of their own before a text (Llama 2), so it is
+    tokenised there, and alone only where the two share a token.
+    """
+    head, whole, alone = lm.tokenizer([before, before + text, text], add_special_tokens=False)["input_ids"]
+    return list(whole[len(head) :] if whole[: len(head)] == head else alone)
 
 
 def _token_at(offsets: Sequence[tuple[int, int]], character: int, text: str) -> int:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 import torch
+import yaml
+from torch import nn
+from transformers import PreTrainedConfig
 
+from agent.editing.compile import default_layers
 from agent.editing.covariance import covariance
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.errors import ModelError
 from agent.lm.arch import (
-    ARCHS,
     Arch,
     arch_of,
     as_out_in,
     decoder_layers,
     down_module,
     down_name,
+    editable_layers,
     is_transposed,
 )
 from agent.lm.generate import generate, sample
+from agent.lm.guess import layouts, width_of
 from agent.lm.hooks import capture, resumed_at, truncated
 from agent.lm.load import LM
 from agent.lm.tokens import encode, pad_left
-from tests.models import snapshot, unchanged
+from tests.models import FAMILIES, snapshot, unchanged
 
 PROMPTS = [
     "The capital of Zorland is",
@@ -33,19 +39,20 @@ PROMPTS = [
 ]
 
 
-@pytest.fixture(params=sorted(ARCHS))
+@pytest.fixture(params=FAMILIES)
 def lm(request: pytest.FixtureRequest, tiny: Callable[..., LM]) -> LM:
     return tiny(request.param)
 
 
 def test_the_down_projection_maps_keys_to_the_residual_stream(lm: LM) -> None:
     module = down_module(lm.model, lm.arch, 1)
-    width = int(lm.model.config.hidden_size)
+    width = width_of(lm.model)
     assert as_out_in(module).shape[0] == width
     assert as_out_in(module).shape[1] > width
     assert lm.model.get_parameter(down_name(lm.arch, 1)) is module.weight
     assert is_transposed(module) == (lm.model.config.model_type == "gpt2")
     assert lm.n_layers == 4
+    assert editable_layers(lm.model, lm.arch) == (0, 1, 2, 3)
     with pytest.raises(ModelError, match="layers 0 to 3"):
         down_module(lm.model, lm.arch, 4)
 
@@ -119,17 +126,74 @@ def test_sampling_repeats_with_its_seed(lm: LM) -> None:
     assert all(text.startswith(prompt) for text, prompt in zip(first, PROMPTS, strict=True))
 
 
-def test_an_unknown_family_is_an_error_that_says_what_to_write(tiny: Callable[..., LM]) -> None:
+def test_layers_of_experts_are_told_apart(tiny: Callable[..., LM]) -> None:
+    """Llama 4 has a mixture of experts in every second layer, or in all of them."""
+    lm = tiny("llama4_text", moe_layers=[0, 2])
+    assert editable_layers(lm.model, lm.arch) == (1, 3)
+    assert as_out_in(down_module(lm.model, lm.arch, 3)).shape == (32, 64)
+    with pytest.raises(ModelError, match=r"layer 2 .* mixture of experts.*editing\.layers.*: 1, 3$"):
+        down_module(lm.model, lm.arch, 2)
+    assert set(default_layers(lm)) <= {1, 3}
+    with pytest.raises(ModelError, match="every layer of this model is a mixture of experts"):
+        tiny("llama4_text", moe_layers=[0, 1, 2, 3])
+
+
+def test_experts_are_never_taken_for_the_mlp(tiny: Callable[..., LM]) -> None:
+    with pytest.raises(ModelError, match=r"'qwen3_moe' is not known.*lists of modules in it: model\.layers"):
+        tiny("qwen3_moe", num_experts=2, num_experts_per_tok=1, moe_intermediate_size=16)
+
+
+def test_a_family_whose_code_is_elsewhere_is_edited_where_its_row_says() -> None:
+    model = InternLM2()
+    assert arch_of(model).down == "feed_forward.w2"
+    assert as_out_in(down_module(model, arch_of(model), 1)).shape == (8, 24)
+
+
+@pytest.mark.parametrize(("family", "layers", "down"), [
+    ("arcee", "model.layers", "mlp.down_proj"),
+    ("mpt", "transformer.blocks", "ffn.down_proj"),
+    ("codegen", "transformer.h", "mlp.fc_out"),
+    ("openai-gpt", "transformer.h", "mlp.c_proj"),
+    ("glm4", "model.layers", "mlp.down_proj"),
+])  # fmt: skip
+def test_an_unknown_family_is_an_error_with_the_line_to_paste(
+    family: str, layers: str, down: str, tiny: Callable[..., LM]
+) -> None:
+    with pytest.raises(ModelError, match=rf"'{family}' is not known") as caught:
+        tiny(family)
+    where, line = re.findall(r"`(.*?)`", str(caught.value))
+    assert where == "model:"
+    assert yaml.safe_load(line) == {"arch": {"family": family, "layers": layers, "down": down}}
+    assert "\n" not in str(caught.value)
+
+
+def test_every_described_family_would_be_guessed_as_it_is_described(lm: LM) -> None:
+    assert layouts(lm.model)[0] == (lm.arch.layers, lm.arch.down)
+
+
+def test_a_layout_that_is_not_there_is_an_error_that_says_what_is(tiny: Callable[..., LM]) -> None:
     model = tiny("llama").model
-    model.config.model_type, kept = "zorplex", model.config.model_type
-    try:
-        with pytest.raises(ModelError, match=r"zorplex.*model\.arch.*layers.*down"):
-            arch_of(model)
-        mine = Arch(layers="model.layers", down="mlp.down_proj")
-        assert arch_of(model, {"zorplex": mine}) == mine
-        with pytest.raises(ModelError, match=r"no module model\.stack\[0\]"):
-            arch_of(model, {"zorplex": Arch(layers="model.stack", down="mlp.down_proj")})
-        with pytest.raises(ModelError, match="not a Linear or Conv1D"):
-            arch_of(model, {"zorplex": Arch(layers="model.layers", down="input_layernorm")})
-    finally:
-        model.config.model_type = kept
+    for wrong, message in (
+        (Arch(layers="model.stack", down="mlp.down_proj"), r"no module model\.stack\[0\]\.mlp\.down_proj"),
+        (Arch(layers="model.layers", down="mlp.down"), r"no module model\.layers\[0\]\.mlp\.down in"),
+        (Arch(layers="model.layers", down="mlp.up_proj"), r"has 64 outputs, and the residual stream 32"),
+    ):
+        with pytest.raises(ModelError, match=message + ".*layers: model.layers, down: mlp.down_proj"):
+            arch_of(model, {"llama": wrong})
+    with pytest.raises(ModelError, match="not a Linear or Conv1D"):
+        arch_of(model, {"llama": Arch(layers="model.layers", down="input_layernorm")})
+
+
+class InternLM2(nn.Module):
+    """The names that the hub's own code for InternLM2 gives its modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = PreTrainedConfig(hidden_size=8)
+        self.config.model_type = "internlm2"
+        self.model = nn.Module()
+        self.model.layers = nn.ModuleList(nn.Module() for _ in range(2))
+        for layer in self.model.layers:
+            layer.feed_forward = nn.ModuleDict(
+                {"w1": nn.Linear(8, 24), "w2": nn.Linear(24, 8), "w3": nn.Linear(8, 24)}
+            )

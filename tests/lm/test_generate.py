@@ -74,6 +74,7 @@ def test_progress_counts_every_prompt(tiny: Callable[..., LM]) -> None:
 
 
 def test_sampling_leaves_the_global_generator_alone(tiny: Callable[..., LM]) -> None:
+    lm = tiny("gpt2")
     before = torch.get_rng_state()
-    sample(tiny("gpt2"), ["The"], max_new_tokens=3, seed=1)
+    sample(lm, ["The"], max_new_tokens=3, seed=1)
     assert torch.equal(before, torch.get_rng_state())

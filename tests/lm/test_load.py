@@ -116,11 +116,11 @@ def test_a_family_of_ones_own(folder: Path) -> None:
     loads.
     """
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "granite"}))
-    with pytest.raises(ModelError, match=r"'granite' is not known.*model\.arch"):
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "helium"}))
+    with pytest.raises(ModelError, match=r"'helium' is not known.*model\.arch"):
         load_lm(str(folder), device="cpu")
     mine = Arch(layers="model.layers", down="mlp.down_proj")
-    assert load_lm(str(folder), device="cpu", arch={"granite": mine}).arch == mine
+    assert load_lm(str(folder), device="cpu", arch={"helium": mine}).arch == mine
 
 
 def test_tuple_layers_are_asked_of_the_model(tiny: Callable[..., LM]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from agent.errors import EditError
 from agent.lm.load import LM
@@ -19,7 +22,7 @@ from agent.lm.tokens import (
     subject_rows,
     upto_subject,
 )
-from tests.models import build
+from tests.models import build, sentences
 
 SUBJECTS = ("Zorland", "Tallisk", "Ada Voss", "Ålund-Ésterøy", "São Tomé", "日本", "X", "O'Hare (north)")
 TEMPLATES = (
@@ -131,6 +134,24 @@ def test_a_tokenizer_without_pad_and_end_token_still_pads() -> None:
     assert batch.attention_mask.sum(-1).tolist() == [
         len(row) for row in encode(lm, ["Zorland", "The capital of Zorland is"])
     ]
+
+
+@pytest.mark.parametrize("target", ["Mipa", "Sorna", "São Tomé", "J. K. Lind"])
+@pytest.mark.parametrize("spaces", ["kept", "prepended"])
+def test_a_targets_ids_are_those_behind_its_prompt(target: str, spaces: str, tiny: Callable[..., LM]) -> None:
+    """Also where the tokenizer puts a space of its own before every text, as Llama 2's does."""
+    lm = tiny("llama") if spaces == "kept" else replace(tiny("llama"), tokenizer=_with_own_space())
+    prompt = "The capital of Zorland is"
+    assert encode(lm, [f"{prompt} {target}"])[0] == encode(lm, [prompt])[0] + encode_target(lm, target)
+
+
+def _with_own_space() -> PreTrainedTokenizerFast:
+    bare = Tokenizer(models.BPE(unk_token="?"))
+    bare.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    bare.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=["?"], show_progress=False)
+    bare.train_from_iterator([*sentences(), "São Tomé ▁ J. K. Lind"], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="?", eos_token="?")
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 9))
