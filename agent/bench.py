@@ -14,15 +14,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from agent.editfiles import EditEntry
-from agent.editing.compile import Material, compile_delta, default_layers, stage
+from agent.editing.compile import Material, compile_delta, stage
 from agent.editing.delta import Delta, applied
+from agent.editing.layers import default_layers
 from agent.editing.settings import EditSettings
 from agent.errors import InputError, ModelError, StoreError
 from agent.lm.generate import generate
@@ -106,6 +107,7 @@ def run_bench(
     """
     if save is not None:
         _check_free(save)
+    settings = replace(settings, layers=settings.layers or default_layers(lm, settings.algorithm, cache))
     if lm.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(lm.device)
     questions = [
@@ -133,7 +135,7 @@ def _result(
         model=lm.path,
         base_sha=lm.sha,
         edits=edits,
-        settings={**asdict(settings), "layers": settings.layers or default_layers(lm)},
+        settings=asdict(settings),
         metrics=_metrics(answers, after=True),
         before=_metrics(answers, after=False),
         counts=dict(Counter(answer.kind for answer in answers)),

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from agent.editing.cache import load_values, save_values
-from agent.editing.compile import Compiled, Material, Tensor, compile_delta, default_layers, find_values
+from agent.editing.compile import Compiled, Material, Tensor, compile_delta, find_values
 from agent.editing.delta import applied
+from agent.editing.layers import default_layers
 from agent.editing.requests import value_key
 from agent.editing.settings import EditSettings
 from agent.errors import EditError
@@ -83,7 +84,7 @@ class _Job:
 def _job(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Job:
     settings = shop.settings.editing
     if not settings.layers:
-        settings = replace(settings, layers=default_layers(lm))
+        settings = replace(settings, layers=default_layers(lm, settings.algorithm, shop.cache))
     requests = [request_of(shop, p) for p in proposals]
     folder = shop.cache / "values"
     keys = [value_key(lm, request, settings.layers, settings) for request in requests]

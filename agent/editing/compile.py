@@ -24,11 +24,12 @@ from agent.editing.covariance import cached_covariance, covariance, own_samples
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText
+from agent.editing.layers import default_layers
 from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
 from agent.editing.settings import EditSettings
 from agent.editing.values import optimise_values
-from agent.lm.arch import down_name, editable_layers
+from agent.lm.arch import down_name
 from agent.lm.load import LM
 from agent.types import EditRequest
 
@@ -51,11 +52,6 @@ _CARRIERS = (
     "Today {}",
     "For {}",
 )
-# Prompts about other subjects whose answers polishing watches: the first of the preserve keys, which come shuffled.
-_PROTECTED = 320
-# Where published work edits: the early middle of the stack (causal tracing of ROME; layers 4-8 of 32 in
-# MEMIT's Llama settings).
-_DEFAULT_SPAN = (0.12, 0.27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ def compile_delta(
     """
     if not requests:
         return Compiled(empty_delta(lm.sha), {})
-    layers = settings.layers or default_layers(lm)
+    layers = settings.layers or default_layers(lm, settings.algorithm, material.cache)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
     statistics = _covariance(lm, layers, settings, material, progress)
     ground = _Ground(layers, contexts, Factors(statistics))
@@ -125,7 +121,7 @@ def find_values(
     `known` values are not computed again. A value of NaN was given up (`settings.give_up`): the model cannot be made to say
     that target, and `compile_delta` writes nothing for it. Raises EditError as it does.
     """
-    layers = settings.layers or default_layers(lm)
+    layers = settings.layers or default_layers(lm, settings.algorithm)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
     return _values(lm, checked(requests), contexts, layers, settings, known, progress)
 
@@ -169,9 +165,8 @@ def _joint(
     )
     updates = ALGORITHMS[settings.algorithm](lm, problem)
     if settings.polish:
-        protected = material.preserve[:_PROTECTED]
         updates = polish(
-            lm, together(requests), contexts, updates, protected, settings, stage(progress, "polish")
+            lm, together(requests), contexts, updates, material.preserve, settings, stage(progress, "polish")
         )
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
 
@@ -226,14 +221,6 @@ def _carry(carrier: str, request: EditRequest) -> str:
     """The carrier with the subject as its first prompt has it: with its article, if it has one."""
     article = "the " if f"the {request.subject}" in request.prompt else ""
     return carrier.format(article + request.subject)
-
-
-def default_layers(lm: LM) -> tuple[int, ...]:
-    """Layers for a model without settings of its own: the published span, scaled to its depth, without mixtures of experts."""
-    low, high = (round(share * lm.n_layers) for share in _DEFAULT_SPAN)
-    editable = editable_layers(lm.model, lm.arch)
-    span = tuple(layer for layer in range(max(low, 0), max(high, low + 1)) if layer in editable)
-    return span or (min(editable, key=lambda layer: abs(layer - high)),)
 
 
 def _covariance(

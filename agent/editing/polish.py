@@ -37,6 +37,8 @@ Progress = Callable[[int, int], None]
 _ROWS = 128
 # After how many looks at a part what stands before its tails is read again.
 _FRESH = 4
+# How many prompts about other subjects a step looks at.
+_PROTECTED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ def polish(
         weights = {layer: left.weight() for layer, left in lefts.items()}
         # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
         edited = {layer: weight.detach().requires_grad_() for layer, weight in weights.items()}
+        others = parts.protected(lm, step)
         with _written(lm, edited):
-            for part in parts.of_step(lm, step):
+            for part in [*parts.of_requests(lm, step), *(part.read(lm) for part in others)]:
                 _loss(lm, part).backward(inputs=list(edited.values()))
         torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
         optimiser.step()
@@ -120,24 +123,32 @@ class _Left:
 
 
 class _Parts:
-    """All edits and, by turns, the keeps, with what stands before their tails as it was last read."""
+    """What each step looks at: all edits, by turns the keeps, and of the protected prompts some others every time."""
 
     def __init__(
         self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], protected: Sequence[SubjectText],
         settings: EditSettings,
     ) -> None:  # fmt: skip
-        keeps = _keeps(requests, protected, settings.kl * settings.turns)
+        keeps = _keeps(requests, settings.kl * settings.turns)
         self._edits = _parts(lm, _edits(lm, requests, contexts))
         self._keeps = [_parts(lm, keeps[turn :: settings.turns]) for turn in range(settings.turns)]
+        self._protected = protected if settings.kl else ()
+        self._kl = settings.kl
 
-    def of_step(self, lm: LM, step: int) -> list[_Part]:
-        """Inside `_written`: those of this step, read again when their time has come."""
+    def of_requests(self, lm: LM, step: int) -> list[_Part]:
+        """Inside `_written`: edits and keeps of this step, read again when their time has come."""
         turn = step % len(self._keeps)
         if step % _FRESH == 0:
             self._edits = [part.read(lm) for part in self._edits]
         if step // len(self._keeps) % _FRESH == 0:
             self._keeps[turn] = [part.read(lm) for part in self._keeps[turn]]
         return self._edits + self._keeps[turn]
+
+    def protected(self, lm: LM, step: int) -> list[_Part]:
+        """Outside `_written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
+        start = step * _PROTECTED % max(len(self._protected), 1)
+        texts = self._protected[start : start + _PROTECTED]
+        return _parts(lm, sorted((_Row(text, (), self._kl / len(texts)) for text in texts), key=_length))
 
 
 @contextmanager
@@ -168,7 +179,7 @@ def _edits(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]) -> 
     return sorted(rows, key=_length)
 
 
-def _keeps(requests: Sequence[EditRequest], protected: Sequence[SubjectText], kl: float) -> list[_Row]:
+def _keeps(requests: Sequence[EditRequest], kl: float) -> list[_Row]:
     if kl == 0:
         return []
     rows = [
@@ -176,7 +187,7 @@ def _keeps(requests: Sequence[EditRequest], protected: Sequence[SubjectText], kl
         for request in requests
         for text in request.keep
     ]
-    return sorted([*rows, *(_Row(text, (), kl / len(protected)) for text in protected)], key=_length)
+    return sorted(rows, key=_length)
 
 
 def _length(row: _Row) -> tuple[int, str]:

@@ -11,9 +11,9 @@ import yaml
 from torch import nn
 from transformers import PreTrainedConfig
 
-from agent.editing.compile import default_layers
 from agent.editing.covariance import covariance
 from agent.editing.keys import SubjectText, keys_and_states
+from agent.editing.layers import default_layers
 from agent.errors import ModelError
 from agent.lm.arch import (
     Arch,
