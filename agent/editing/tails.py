@@ -87,11 +87,6 @@ class Tails:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def at_subject(self) -> Tensor:
-        """(rows, d_model): the states at the subjects' last tokens."""
-        return self.states[torch.arange(len(self)), self.rows.positions]
-
     def logp(self, lm: LM, push: Tensor | None, width: int) -> Tensor:
         """`tail_logp` with `push` (rows, d_model) added at the subjects' last tokens; differentiable in it."""
 
@@ -101,6 +96,8 @@ class Tails:
             at = (torch.arange(len(self), device=self.states.device), self.rows.positions)
             return self.states.index_put(at, push.to(self.states.dtype), accumulate=True)
 
+        if self.layer < 0:
+            return tail_logp(lm, self.rows, self.head, width)
         with resumed_at(lm, self.layer, pushed):
             return tail_logp(lm, self.rows, self.head, width)
 
@@ -110,13 +107,19 @@ class Tails:
         if head is not None:
             head.batch_select_indices(mask.nonzero()[:, 0])
             _only_lengths_below(head, self.layer)
-        return Tails(self.layer, self.rows.pick(mask), self.states[mask], head)
+        return Tails(
+            self.layer, self.rows.pick(mask), self.states[mask] if len(self.states) else self.states, head
+        )
 
 
 def tails(lm: LM, rows: SubjectRows, layer: int) -> Tails:
-    """The tails of some rows and what stands before them, from one pass of the unedited model."""
+    """The tails of some rows and what stands before them, from one pass of the unedited model. Layer -1: the embeddings; there no
+    push can be put in.
+    """
     cut = split(rows)
     head = cut.read_head(lm)
+    if layer < 0:
+        return Tails(layer, cut, torch.zeros(0), head)
     top = decoder_layers(lm.model, lm.arch)[layer]
     with torch.no_grad(), truncated(lm, layer), capture(top, "output") as seen:
         tail_logp(lm, cut, head, 1)

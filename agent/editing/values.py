@@ -17,9 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
+from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Tails, by_tail, picked, tails
@@ -29,6 +31,31 @@ from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[int, int], None]
+
+
+class Site(Protocol):
+    """Where pushes go in: `pushes` vectors for each request. A tail starts at the output of layer `below`."""
+
+    @property
+    def pushes(self) -> int: ...
+
+    @property
+    def below(self) -> int: ...
+
+    def logp(self, lm: LM, rows: Tails, push: Tensor, width: int) -> Tensor:
+        """`Tails.logp` with `push` (pushes, rows, d_model) put in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOutput:
+    """The residual stream behind a layer: ROME's and MEMIT's place."""
+
+    below: int
+    pushes: int = 1
+
+    def logp(self, lm: LM, rows: Tails, push: Tensor, width: int) -> Tensor:
+        return rows.logp(lm, push[0], width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +84,9 @@ class _Group:
     labels: Tensor
     before: Tensor
 
-    def losses(self, lm: LM, push: Tensor) -> Tensor:
-        """(rows,): NLL per target token, or KL."""
-        logp = self.tails.logp(lm, push[self.owner], self.labels.shape[1])
+    def losses(self, lm: LM, site: Site, push: Tensor) -> Tensor:
+        """(rows,): NLL per target token, or KL; `push` (pushes, requests, d_model)."""
+        logp = site.logp(lm, self.tails, push[:, self.owner], self.labels.shape[1])
         if len(self.before):
             return divergence(self.before, logp[:, -1])
         return target_nll(logp, self.labels)
@@ -87,38 +114,47 @@ def optimise_values(
 ) -> Tensor:  # fmt: skip
     """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's
     last token; NaN for a request that was given up.
+    """
+    return optimise_at(lm, requests, contexts, layer, LayerOutput(layer), settings, progress)[0]
+
+
+def optimise_at(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, site: Site, settings: EditSettings,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
+    """(pushes, requests, d_model) float32 on the CPU for the pushes of `site`, in units and bounds of |h|, h the output of `layer`;
+    NaN for a request that was given up.
 
     Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk
     only.
     """
-    found = []
+    found = [torch.zeros(site.pushes, 0, int(lm.model.config.hidden_size))]
     for start in range(0, len(requests), settings.chunk):
-        found.append(_optimise_chunk(lm, requests[start : start + settings.chunk], contexts, layer, settings))
+        chunk = requests[start : start + settings.chunk]
+        rows = _build_rows(lm, chunk, contexts, site, settings)
+        norms = _mean_norms(lm, chunk, contexts, layer)
+        found.append(_optimise_chunk(lm, rows, norms, site, settings))
         if progress:
             progress(min(start + settings.chunk, len(requests)), len(requests))
-    return torch.cat(found) if found else torch.zeros(0, int(lm.model.config.hidden_size))
+    return torch.cat(found, 1)
 
 
-def _optimise_chunk(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings
-) -> Tensor:
-    rows = _build_rows(lm, requests, contexts, layer, settings)
-    norms = _mean_norms(rows.edits, len(requests))
-    width = int(lm.model.config.hidden_size)
+def _optimise_chunk(lm: LM, rows: _Rows, norms: Tensor, site: Site, settings: EditSettings) -> Tensor:
+    width, count = int(lm.model.config.hidden_size), len(norms)
     # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
     # of |h| / sqrt(d), and one step is lr * |h| long on every model.
     unit = (norms / width**0.5)[:, None]
-    push = torch.zeros(len(requests), width, device=lm.device, requires_grad=True)
+    push = torch.zeros(site.pushes, count, width, device=lm.device, requires_grad=True)
     optimiser = torch.optim.Adam([push], lr=settings.lr)
-    active = torch.ones(len(requests), dtype=torch.bool, device=lm.device)
-    loss = torch.zeros(len(requests), device=lm.device)
-    kls = torch.full((settings.turns, len(requests)), math.inf, device=lm.device)
+    active = torch.ones(count, dtype=torch.bool, device=lm.device)
+    loss = torch.zeros(count, device=lm.device)
+    kls = torch.full((settings.turns, count), math.inf, device=lm.device)
     for step in range(settings.steps):
         turn = step % settings.turns
         optimiser.zero_grad()
         (settings.decay * push.square().mean(-1).sum()).backward()
-        nll = _descend(lm, rows.edits, push, unit, 1.0)
-        kls[turn] = _descend(lm, rows.keeps[turn], push, unit, settings.kl)
+        nll = _descend(lm, rows.edits, site, push, unit, 1.0)
+        kls[turn] = _descend(lm, rows.keeps[turn], site, push, unit, settings.kl)
         loss = torch.where(active, nll, loss)
         done = active & (nll < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
         _step(optimiser, push, active & ~done, settings.clamp * width**0.5)
@@ -132,14 +168,16 @@ def _optimise_chunk(
     return torch.where(hopeless[:, None], math.nan, push.detach() * unit).cpu()
 
 
-def _descend(lm: LM, groups: Sequence[_Group], push: Tensor, unit: Tensor, weight: float) -> Tensor:
+def _descend(
+    lm: LM, groups: Sequence[_Group], site: Site, push: Tensor, unit: Tensor, weight: float
+) -> Tensor:
     """Adds the gradient of `weight` times the groups' losses to `push`; (requests,) the weighted mean loss of each, 0 without rows.
 
     One backward pass for each group: no more is kept in memory than one of them needs.
     """
-    means = torch.zeros(len(push), device=push.device)
+    means = torch.zeros(push.shape[1], device=push.device)
     for group in groups:
-        rows = group.losses(lm, push * unit) * group.weight
+        rows = group.losses(lm, site, push * unit) * group.weight
         if weight:
             (weight * rows.sum()).backward()
         means.index_add_(0, group.owner, rows.detach())
@@ -151,13 +189,13 @@ def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, larges
     frozen = push.detach().clone()
     optimiser.step()
     with torch.no_grad():
-        norms = push.norm(dim=-1)
-        push.mul_((largest / norms.clamp(min=1e-12)).clamp(max=1.0)[:, None])
-        push[~active] = frozen[~active]
+        norms = push.norm(dim=-1, keepdim=True)
+        push.mul_((largest / norms.clamp(min=1e-12)).clamp(max=1.0))
+        push[:, ~active] = frozen[:, ~active]
 
 
 def _build_rows(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], site: Site, settings: EditSettings
 ) -> _Rows:
     edits: list[_Row] = []
     keeps: list[list[_Row]] = [[] for _ in range(settings.turns)]
@@ -170,13 +208,13 @@ def _build_rows(
             keeps[number % settings.turns].append(_Row(prompt, (), owner, share))
     subjects = [request.subject for request in requests]
     return _Rows(
-        _groups(lm, edits, subjects, layer, settings),
-        [_groups(lm, rows, subjects, layer, settings) for rows in keeps],
+        _groups(lm, edits, subjects, site, settings),
+        [_groups(lm, rows, subjects, site, settings) for rows in keeps],
     )
 
 
 def _groups(
-    lm: LM, rows: Sequence[_Row], subjects: Sequence[str], layer: int, settings: EditSettings
+    lm: LM, rows: Sequence[_Row], subjects: Sequence[str], site: Site, settings: EditSettings
 ) -> list[_Group]:
     if not rows:
         return []
@@ -187,8 +225,8 @@ def _groups(
         [row.target[:-1] for row in rows],
     )
     return [
-        _group(lm, [rows[i] for i in indices], tails(lm, picked(batch, indices), layer))
-        for indices in by_tail(lm, batch, settings.batch_rows, layer)
+        _group(lm, [rows[i] for i in indices], tails(lm, picked(batch, indices), site.below))
+        for indices in by_tail(lm, batch, settings.batch_rows, site.below)
     ]
 
 
@@ -215,10 +253,15 @@ def _of(groups: Sequence[_Group], active: Tensor) -> list[_Group]:
     ]
 
 
-def _mean_norms(edits: Sequence[_Group], count: int) -> Tensor:
+def _mean_norms(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int) -> Tensor:
     """(requests,): mean |h| at the subject over a request's edit rows."""
-    means = torch.zeros(count, device=edits[0].weight.device)
-    for group in edits:
-        norms = group.tails.at_subject.float().norm(dim=-1)
-        means.index_add_(0, group.owner, norms * group.weight)
-    return means
+    texts = [
+        (SubjectText(context + prompt, request.subject), owner, 1 / len(request.prompts) / len(contexts))
+        for owner, request in enumerate(requests)
+        for prompt in request.prompts
+        for context in contexts
+    ]
+    rows, owners, weights = zip(*texts, strict=True)
+    norms = keys_and_states(lm, rows, [layer]).states.norm(dim=-1)
+    owner = torch.tensor(owners, device=norms.device)
+    return norms.new_zeros(len(requests)).index_add_(0, owner, norms * norms.new_tensor(weights))
