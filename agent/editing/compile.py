@@ -20,12 +20,13 @@ from agent.editing.algorithms.emmet import emmet
 from agent.editing.algorithms.memit import memit
 from agent.editing.algorithms.rome import rome
 from agent.editing.contexts import prefixes
-from agent.editing.covariance import cached_covariance, covariance, own_samples
+from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.keys import SubjectText
 from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
 from agent.editing.settings import EditSettings
+from agent.editing.statfile import KeyStatistics
 from agent.editing.values import optimise_values
 from agent.lm.arch import down_name
 from agent.lm.load import LM
@@ -67,8 +68,8 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a compilation reads besides the facts: preserve keys, a corpus for the covariance (else own
-    samples), a cache folder.
+    """What a compilation reads besides the facts: preserve keys, texts for the covariance (else what the
+    settings say), a cache folder.
     """
 
     preserve: Sequence[SubjectText] = ()
@@ -79,11 +80,11 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """What is measured once, on the base. `covariance` by layer: (d_in, d_in) float64."""
+    """What is measured once, on the base."""
 
     layers: tuple[int, ...]
     contexts: tuple[str, ...]
-    covariance: Mapping[int, Tensor]
+    covariance: KeyStatistics
 
 
 def compile_delta(
@@ -161,7 +162,7 @@ def _joint(
         rows=rows,
         owner=torch.tensor(owner),
         layers=layers,
-        covariance=ground.covariance,
+        covariance=ground.covariance.matrices,
         preserve=material.preserve,
         settings=settings,
     )
@@ -234,12 +235,11 @@ def default_layers(lm: LM) -> tuple[int, ...]:
 
 def _covariance(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
-) -> dict[int, Tensor]:
-    texts = material.corpus or own_samples(lm, settings.samples, settings.sample_tokens, settings.seed)
+) -> KeyStatistics:
     tell = stage(progress, "covariance")
-    if material.cache is None:
-        return covariance(lm, texts, layers, progress=tell)
-    return cached_covariance(lm, texts, layers, material.cache, progress=tell)
+    return statistics_for(
+        lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell
+    )
 
 
 def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

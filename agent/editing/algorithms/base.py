@@ -23,7 +23,7 @@ class Problem:
 
     `values` (requests, d_model) float32: push at the output of `layers[-1]` where the request's subject ends, for all facts of
     that subject together. `rows` are all prompts in all contexts, `owner` (rows,) the request of each. `covariance` per layer
-    (d_in, d_in) float64. `preserve` are texts whose subject keys must not move.
+    (d_in, d_in) float32, maybe read from a file at each access. `preserve` are texts whose subject keys must not move.
     """
 
     requests: Sequence[EditRequest]
