@@ -51,6 +51,18 @@ def test_a_checkpoints_own_settings_give_way_to_the_users(folder: Path) -> None:
         load(environ={})
 
 
+def test_paths_of_the_compiler_are_beside_the_file_they_stand_in(folder: Path) -> None:
+    """Also in the checkpoint's own: it may carry its statistics with it. They are part of the settings' hash."""
+    (folder / "model").mkdir()
+    write(folder / "model" / "factd-editing.yaml", "statistics: stats/*_1000.npz\n")
+    assert model_editing("model") == {"statistics": str(folder / "model/stats/*_1000.npz")}
+    write(folder / "sub" / "factd.yaml", "model: {path: ../model}\nediting: {corpus: ./texts}\n")
+    editing = load(folder / "sub" / "factd.yaml", environ={}).editing
+    assert editing.corpus == folder / "sub" / "texts"
+    assert editing.statistics == folder / "model" / "stats" / "*_1000.npz"
+    assert replace(editing, corpus=None).sha != editing.sha
+
+
 def test_without_any_file_the_defaults_hold(folder: Path) -> None:
     assert load(environ={}) == shipped_defaults()
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import ask, bench, config, doctor, init, queue, revisions, run
+from agent.cli import ask, bench, config, doctor, init, queue, revisions, run, stats
 from agent.cli.session import Session
 from agent.cli.text import err
 from agent.errors import FactdError
@@ -84,6 +84,7 @@ app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("blame")(revisions.blame)
 app.command("bench")(bench.bench)
+app.command("stats")(stats.stats)
 app.add_typer(config.app, name="config")
 
 

@@ -237,9 +237,7 @@ def _covariance(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
 ) -> KeyStatistics:
     tell = stage(progress, "covariance")
-    return statistics_for(
-        lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell
-    )
+    return statistics_for(lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell)
 
 
 def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -202,7 +202,7 @@ def _keys(lm: LM, batch: Batch, layers: Sequence[int]) -> dict[int, Tensor]:
     real = batch.attention_mask.bool().flatten()
     flat = [seen[0].flatten(0, -2) for seen in inputs]
     if not bool(real.all()):
-        flat = [keys[real] for keys in flat]
+        flat = [keys[real.to(keys.device)] for keys in flat]
     return dict(zip(layers, flat, strict=True))
 
 

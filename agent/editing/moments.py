@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -12,6 +13,7 @@ Tensor = torch.Tensor
 _STRIPS = 8
 # The ridge under which a direction does not count, relative to C's mean diagonal: the one of `agent.editing.solve`.
 _RIDGE = 0.01
+_EXACT, _PROBES = 2048, 64
 
 
 class Moments:
@@ -78,13 +80,19 @@ def leverage(matrix: Tensor, keys: Tensor) -> Tensor:
 def effective_rank(matrix: Tensor) -> float:
     """tr C (C + ridge)⁻¹, between 0 and d_in: how many directions weigh more than the ridge, 1 % of the mean.
 
-    One Cholesky factorisation in float64; `matrix` (d_in, d_in) stays as it is.
+    One Cholesky factorisation in float64; `matrix` (d_in, d_in) stays as it is. Above `_EXACT` dimensions the
+    trace is Hutchinson's estimate with seeded signs, right to some tenths of a percent of d_in.
     """
     ridged = matrix.double().clone()
-    ridge = _ridge(ridged)
+    d_in, ridge = len(ridged), _ridge(ridged)
     factor = torch.linalg.cholesky(_ridged_(ridged))
-    inverse = torch.linalg.solve_triangular(factor, torch.eye(len(ridged)).to(ridged), upper=False)
-    return len(ridged) - ridge * float(inverse.square().sum())
+    probes = torch.eye(d_in)
+    if d_in > _EXACT:
+        generator = torch.Generator().manual_seed(0)
+        probes = torch.randint(2, (d_in, _PROBES), generator=generator) * 2.0 - 1.0
+        probes /= math.sqrt(_PROBES)
+    inverse = torch.linalg.solve_triangular(factor, probes.to(ridged), upper=False)
+    return d_in - ridge * float(inverse.square().sum())
 
 
 def _ridged_(matrix: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ class NpzMatrices(Mapping[int, Tensor]):
         moment = self._moments[layer]
         with _member(moment.path, _SUM) as stream:
             summed = numpy.lib.format.read_array(stream, allow_pickle=False)
+        summed = summed.astype(
+            numpy.result_type(summed, numpy.float32), copy=False
+        )  # a half cannot be divided
         matrix = torch.from_numpy(summed / summed.dtype.type(moment.count)).float()
         if not bool(matrix.isfinite().all()):
             raise InputError(f"{moment.path}: mom2.mom2 holds numbers that are not finite; measure it again")
@@ -119,14 +122,15 @@ def _checked(path: Path, d_in: int) -> _Moment:
         raw = numpy.lib.format.read_array(stream, allow_pickle=False)
     with _member(path, _SUM) as stream:
         version = numpy.lib.format.read_magic(stream)
-        read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0  # fmt: skip
+        header = numpy.lib.format
+        read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
         shape, _, dtype = read(stream)
     if shape != (d_in, d_in) or dtype.kind != "f":
         raise InputError(
             f"{path}: mom2.mom2 is {'x'.join(map(str, shape))} {dtype}, but this model's keys have {d_in} "
             "dimensions there; these are the statistics of another model"
         )
-    if raw.size != 1 or raw.dtype.kind not in "iuf" or not raw.item() >= 1 or raw.item() != int(raw.item()):
+    if raw.size != 1 or raw.dtype.kind not in "iuf" or not raw.item() >= 1 or raw.item() % 1 != 0:
         raise InputError(f"{path}: mom2.count is {raw.tolist()!r}, not a number of tokens; measure it again")
     return _Moment(path, int(raw.item()), _sha(path))
 

@@ -35,7 +35,9 @@ def lm(request: pytest.FixtureRequest, tiny: Callable[..., LM]) -> LM:
     return tiny(request.param)
 
 
-def measured(lm: LM, texts: Sequence[str], layers: Sequence[int], folder: Path | None = None) -> KeyStatistics:
+def measured(
+    lm: LM, texts: Sequence[str], layers: Sequence[int], folder: Path | None = None
+) -> KeyStatistics:
     return key_statistics(lm, text_rows(lm, texts, chunk=200), layers, EVERYTHING, folder=folder)
 
 
@@ -82,7 +84,8 @@ def test_nothing_runs_that_is_not_needed(lm: LM) -> None:
     layers = decoder_layers(lm.model, lm.arch)
     watched = {"head": lm.model.get_output_embeddings(), "attention above": next(layers[2].children())}
     handles = [
-        module.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, module in watched.items()
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, module in watched.items()
     ]
     down = down_module(lm.model, lm.arch, 1)
     outputs: list[torch.Tensor] = []
@@ -336,7 +339,12 @@ def test_a_run_that_was_cut_short_ends_in_the_same_bits(
     used: list[int] = []
     told: list[int] = []
     again = key_statistics(
-        lm, endless(lm, used=used), [0, 2], amount, folder=tmp_path, progress=lambda done, _: told.append(done)
+        lm,
+        endless(lm, used=used),
+        [0, 2],
+        amount,
+        folder=tmp_path,
+        progress=lambda done, _: told.append(done),
     )
     assert used[0] == after - 1, "the chunks before are not read again"
     assert told[0] > 384 * (after - 1)
