@@ -172,8 +172,7 @@ def model_editing(path: str) -> dict[str, Any]:
     if not file.is_file():
         return {}
     values = as_mapping(read_yaml(file), str(file))
-    check_keys(values, tuple(f.name for f in dataclasses.fields(EditSettings)), str(file))
-    return values
+    return _resolved(EditSettings, values, _Layer(str(file), file.parent.absolute(), {}), "")
 
 
 def _of_model(layers: list[_Layer]) -> list[_Layer]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agent.catalogue import Catalogue
 from agent.config import VerifySettings
-from agent.editing.covariance import own_samples
+from agent.editing.corpus import own_samples
 from agent.errors import EditError
 from agent.lm.load import LM
 from agent.store import queue

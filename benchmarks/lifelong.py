@@ -71,7 +71,9 @@ def stream_of(
             for prompt in relations[fact.relation].prompts("probes", catalogue.entity(fact.subject))
         }
         questions[index] = [q for q in own if q.kind != "same_subject" or q.prompt in staying]
-    others = [q for q in asks(catalogue, relations, edits, options.seed, options.others) if q.kind == "others"]
+    others = [
+        q for q in asks(catalogue, relations, edits, options.seed, options.others) if q.kind == "others"
+    ]
     every = [*others, *(q for own in questions.values() for q in own)]
     said = dict(zip((q.prompt for q in every), answers(lm, every), strict=True))
     preserve = preserve_texts(catalogue, relations, subjects, limit=options.preserve, seed=options.seed)
@@ -110,7 +112,9 @@ def sequential(
             yield {"live": live, "seconds": round(time.perf_counter() - started - asking, 1), **found}
 
 
-def run(lm: LM, stream: Stream, base: EditSettings, name: str, points: Sequence[int]) -> Iterator[dict[str, Any]]:
+def run(
+    lm: LM, stream: Stream, base: EditSettings, name: str, points: Sequence[int]
+) -> Iterator[dict[str, Any]]:
     """The rows of one run `algorithm:mode`."""
     algorithm, _, mode = name.partition(":")
     settings = parse_settings([f"algorithm={algorithm}"], asdict(base))
@@ -147,7 +151,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("model")
     add("--batches", type=int, default=100)
@@ -185,7 +191,12 @@ def main() -> None:
             rows.append({"run": name, **row})
             print(json.dumps(rows[-1]), flush=True)
             if options.json:  # a long run that is interrupted keeps what it measured
-                document = {"options": vars(options), "settings": asdict(settings), "base": base, "rows": rows}
+                document = {
+                    "options": vars(options),
+                    "settings": asdict(settings),
+                    "base": base,
+                    "rows": rows,
+                }
                 options.json.write_text(json.dumps(document, indent=1, default=str))
     if options.png:
         draw(rows, options.png)

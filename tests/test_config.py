@@ -61,6 +61,18 @@ def test_on_and_off_are_words_here(folder: Path, word: str, wanted: str) -> None
     assert load(environ={"FACTD_MODEL__CHAT": word}).model.chat == wanted
 
 
+def test_paths_of_the_compiler_are_beside_the_file_they_stand_in(folder: Path) -> None:
+    """Also in the checkpoint's own: it may carry its statistics with it. They are part of the settings' hash."""
+    (folder / "model").mkdir()
+    write(folder / "model" / "factd-editing.yaml", "statistics: stats/*_1000.npz\n")
+    assert model_editing("model") == {"statistics": str(folder / "model/stats/*_1000.npz")}
+    write(folder / "sub" / "factd.yaml", "model: {path: ../model}\nediting: {corpus: ./texts}\n")
+    editing = load(folder / "sub" / "factd.yaml", environ={}).editing
+    assert editing.corpus == folder / "sub" / "texts"
+    assert editing.statistics == folder / "model" / "stats" / "*_1000.npz"
+    assert replace(editing, corpus=None).sha != editing.sha
+
+
 def test_without_any_file_the_defaults_hold(folder: Path) -> None:
     assert load(environ={}) == shipped_defaults()
 

@@ -79,7 +79,7 @@ def bench(
 
     with asked.progress() as line:
         result = run_bench(load_model(settings), entries, settings.editing, save=save, progress=line)
-    text = json.dumps(result.to_json(), indent=2)
+    text = json.dumps(result.to_json(), indent=2, default=str)
     if json_file == Path("-"):
         out_lines(text.splitlines())
         return
@@ -104,7 +104,7 @@ def _settings(
 
     settings = load(asked.config) if asked.config is not None else Settings()
     if asked.config is None:
-        own = {key: str(value) for key, value in model_editing(model).items()}
+        own = {key: json.dumps(value) for key, value in model_editing(model).items()}
         settings = replace(settings, editing=changed(settings.editing, own, "editing"))
     values = {key: str(value) for key, value in options.items() if value is not None}
     for pair in pairs:

@@ -20,7 +20,7 @@ from agent.editing.algorithms.emmet import emmet
 from agent.editing.algorithms.memit import memit
 from agent.editing.algorithms.rome import rome
 from agent.editing.contexts import prefixes
-from agent.editing.covariance import cached_covariance, covariance, own_samples
+from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText
@@ -28,6 +28,7 @@ from agent.editing.layers import default_layers
 from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
 from agent.editing.settings import EditSettings
+from agent.editing.statfile import KeyStatistics
 from agent.editing.values import optimise_values
 from agent.lm.arch import down_name
 from agent.lm.load import LM
@@ -64,8 +65,8 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a compilation reads besides the facts: preserve keys, a corpus for the covariance (else own
-    samples), a cache folder.
+    """What a compilation reads besides the facts: preserve keys, texts for the covariance (else what the
+    settings say), a cache folder.
     """
 
     preserve: Sequence[SubjectText] = ()
@@ -103,7 +104,7 @@ def compile_delta(
     layers = settings.layers or default_layers(lm, settings.algorithm, material.cache)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
     statistics = _covariance(lm, layers, settings, material, progress)
-    ground = _Ground(layers, contexts, Factors(statistics))
+    ground = _Ground(layers, contexts, Factors(statistics.matrices, statistics.key, material.cache))
     if settings.mode == "joint":
         return _joint(lm, requests, ground, settings, material, progress)
     return _sequential(lm, requests, ground, settings, replace(material, known_values={}), progress)
@@ -225,12 +226,9 @@ def _carry(carrier: str, request: EditRequest) -> str:
 
 def _covariance(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
-) -> dict[int, Tensor]:
-    texts = material.corpus or own_samples(lm, settings.samples, settings.sample_tokens, settings.seed)
+) -> KeyStatistics:
     tell = stage(progress, "covariance")
-    if material.cache is None:
-        return covariance(lm, texts, layers, progress=tell)
-    return cached_covariance(lm, texts, layers, material.cache, progress=tell)
+    return statistics_for(lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell)
 
 
 def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

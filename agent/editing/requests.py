@@ -15,7 +15,7 @@ from agent.types import EditRequest
 # Settings that the optimisation of a value does not read.
 _NOT_THE_VALUES = frozenset({
     "algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens", "batch_rows",
-    "carriers", "rounds", "null_share", "polish", "polish_lr",
+    "carriers", "rounds", "null_share", "polish", "polish_lr", "corpus", "statistics", "statistics_tokens",
 })  # fmt: skip
 
 

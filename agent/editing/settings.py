@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from agent.errors import ConfigError
@@ -25,8 +26,10 @@ class EditSettings:
     request stops once its mean NLL (nats per token) is below. `covariance`: weight of the key covariance, in
     units of d_in (MEMIT's lambda is about 1); alphaedit: its L2, in units of the mean squared key. `null_share`: alphaedit writes
     only where at most this share of the covariance's trace lies. `preserve`: weight of a preserve key relative to an edit key.
-    `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `samples`:
-    model-written texts for the covariance, `sample_tokens` long. `batch_rows`: rows of one forward pass.
+    `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `batch_rows`: rows of one forward pass.
+    `corpus`: folder of texts on which the key statistics are measured; without it on texts that the model writes, `sample_tokens`
+    long each: `samples` of them, or with 0 as many as the statistics need. `statistics_tokens`: tokens they are measured on; 0: until
+    they are steady, between 10 and 40 a dimension. `statistics`: .npz files that hold them already (a folder or a pattern).
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of.
     `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate.
@@ -55,8 +58,11 @@ class EditSettings:
     polish: int = 0
     polish_lr: float = 0.1
     context_tokens: int = 8
-    samples: int = 400
+    samples: int = 0
     sample_tokens: int = 48
+    corpus: Path | None = None
+    statistics: Path | None = None
+    statistics_tokens: int = 0
     batch_rows: int = 512
     chunk: int = 64
     batch: int = 1
@@ -80,7 +86,6 @@ class EditSettings:
             "batch_rows",
             "chunk",
             "batch",
-            "samples",
             "sample_tokens",
             "null_share",
         ):
@@ -93,6 +98,8 @@ class EditSettings:
             "preserve",
             "contexts",
             "context_tokens",
+            "samples",
+            "statistics_tokens",
             "stop_loss",
             "give_up",
             "polish",
@@ -104,4 +111,4 @@ class EditSettings:
     @property
     def sha(self) -> str:
         """SHA-256 (hex) of all settings."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()

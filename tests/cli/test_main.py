@@ -117,6 +117,7 @@ def test_a_number_nobody_has(world: World, arguments: list[str]) -> None:
         "nope", "queue nope", "queue show", "queue show x", "ask", "--nope", "queue list --status x",
         "rollback 0", "run --json", "ask x --base --both", "queue approve", "queue approve 1 --all",
         "bench nowhere edits.json --set steps", "bench nowhere edits.json --set stpes=3",
+        "stats nowhere --layers 5-3", "stats nowhere --layers x", "stats nowhere --tokens 0",
     ],
 )  # fmt: skip
 def test_usage_errors_are_one_line_and_2(world: World, arguments: str) -> None:
@@ -185,7 +186,7 @@ def test_every_command_has_help_and_is_in_the_docs() -> None:
     page = PACKAGE.parent / "docs" / "cli.md"
     listed = dict(commands())
     wanted = {"init", "doctor", "run", "plan", "apply", "verify", "ask", "revisions", "rollback", "blame"}
-    wanted |= {"bench", "locate", "queue", "queue add", "config", "config show"}
+    wanted |= {"bench", "locate", "stats", "queue", "queue add", "config", "config show"}
     assert {f"factd {name}" for name in wanted} <= set(listed)
     for name, text in listed.items():
         lines = [line.strip() for line in text.splitlines() if line.strip()]
