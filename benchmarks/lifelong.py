@@ -25,7 +25,7 @@ from typing import Any
 from agent.catalogue import Catalogue, load_catalogue
 from agent.config import model_editing
 from agent.editing.compile import Material, compile_delta, compiled_in_batches
-from agent.editing.covariance import own_samples
+from agent.editing.corpus import own_samples
 from agent.editing.delta import applied
 from agent.editing.settings import EditSettings
 from agent.lm.load import LM, load_lm

@@ -26,7 +26,7 @@ from agent.config import model_editing
 from agent.demo.corpus import Corpus, documents, prepare
 from agent.demo.forms import load_world
 from agent.demo.tokenizer import train_tokenizer
-from agent.editing.covariance import own_samples
+from agent.editing.corpus import own_samples
 from agent.editing.layers import default_layers
 from agent.lm.load import LM, load_lm
 from agent.material import preserve_texts
