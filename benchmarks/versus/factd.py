@@ -16,7 +16,8 @@ import torch
 
 from agent.config import model_editing
 from agent.editing.compile import Material, compile_delta
-from agent.editing.covariance import covariance
+from agent.editing.corpus import text_rows
+from agent.editing.covariance import Amount, key_statistics
 from agent.editing.delta import applied
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.settings import EditSettings
@@ -37,6 +38,8 @@ from benchmarks.versus.job import (
 )
 from benchmarks.versus.memory import peak, reset_peak, resident, touch
 from benchmarks.versus.settings import Method, Scales, same_settings
+
+_CHUNK = 20_000  # tokens between two looks
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -59,8 +62,9 @@ def _statistics(lm: LM, texts: Sequence[str], job: Job, base: float) -> dict[str
     clock = Clock()
     reset_peak()
     with clock.running():
-        found = covariance(lm, texts, job.layers)
-    traces = {str(layer): float(c.trace()) for layer, c in found.items()}
+        rows = text_rows(lm, texts, chunk=_CHUNK)
+        found = key_statistics(lm, rows, job.layers, Amount(1, None))
+    traces = {str(layer): float(c.double().trace()) for layer, c in found.matrices.items()}
     return outcome(clock.seconds, base, peak(), {}) | {"traces": traces}
 
 
