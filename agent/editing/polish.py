@@ -37,6 +37,8 @@ Progress = Callable[[int, int], None]
 _ROWS = 128
 # After how many looks at a part what stands before its tails is read again.
 _FRESH = 4
+# How many facts a step looks at, about.
+_FACTS = 200
 # How many prompts about other subjects a step looks at.
 _PROTECTED = 128
 
@@ -73,17 +75,19 @@ def polish(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], updates: Mapping[int, LowRank],
     protected: Sequence[SubjectText], settings: EditSettings, progress: Progress | None = None,
 ) -> dict[int, LowRank]:  # fmt: skip
-    """`updates` of the base in `lm`, by layer, after `settings.polish` steps; the model is left as it is.
+    """`updates` of the base in `lm`, by layer, after every edit was looked at `settings.polish` times; the model is left as it is.
 
-    Column i of a left factor (d_out, facts) belongs to `requests[i]`. `protected`: prompts about other subjects.
+    Column i of a left factor (d_out, facts) belongs to `requests[i]`. `protected`: prompts about other subjects. A step looks at no
+    more than a few hundred facts: of many it takes a slice.
     """
     parts = _Parts(lm, requests, contexts, protected, settings)
+    steps = settings.polish * parts.slices
     lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
     leaves = [left.move for left in lefts.values()]
     optimiser = torch.optim.Adam(leaves, lr=settings.polish_lr)
-    for step in range(settings.polish):
+    for step in range(steps):
         # Towards nothing: the last steps would otherwise leave what they happened to look at last.
-        optimiser.param_groups[0]["lr"] = settings.polish_lr * (1 - step / settings.polish)
+        optimiser.param_groups[0]["lr"] = settings.polish_lr * (1 - step / steps)
         optimiser.zero_grad()
         weights = {layer: left.weight() for layer, left in lefts.items()}
         # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
@@ -95,7 +99,7 @@ def polish(
         torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
         optimiser.step()
         if progress:
-            progress(step + 1, settings.polish)
+            progress(step + 1, steps)
     return {
         layer: LowRank(left.current().detach().cpu(), updates[layer].right) for layer, left in lefts.items()
     }
@@ -123,26 +127,37 @@ class _Left:
 
 
 class _Parts:
-    """What each step looks at: all edits, by turns the keeps, and of the protected prompts some others every time."""
+    """What each step looks at: the edits (of many facts a slice), by turns their keeps, and of the protected prompts some others every
+    time.
+    """
 
     def __init__(
         self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], protected: Sequence[SubjectText],
         settings: EditSettings,
     ) -> None:  # fmt: skip
-        keeps = _keeps(requests, settings.kl * settings.turns)
-        self._edits = _parts(lm, _edits(lm, requests, contexts))
-        self._keeps = [_parts(lm, keeps[turn :: settings.turns]) for turn in range(settings.turns)]
+        self.slices, self._turns = max(1, round(len(requests) / _FACTS)), settings.turns
+        groups = [requests[start :: self.slices] for start in range(self.slices)]
+        self._edits = [_parts(lm, _edits(lm, group, contexts)) for group in groups]
+        keeps = [_keeps(group, settings.kl * self._turns) for group in groups]
+        self._keeps = [
+            [_parts(lm, rows[turn :: self._turns]) for turn in range(self._turns)] for rows in keeps
+        ]
         self._protected = protected if settings.kl else ()
         self._kl = settings.kl
 
     def of_requests(self, lm: LM, step: int) -> list[_Part]:
         """Inside `_written`: edits and keeps of this step, read again when their time has come."""
-        turn = step % len(self._keeps)
-        if step % _FRESH == 0:
-            self._edits = [part.read(lm) for part in self._edits]
-        if step // len(self._keeps) % _FRESH == 0:
-            self._keeps[turn] = [part.read(lm) for part in self._keeps[turn]]
-        return self._edits + self._keeps[turn]
+        look, group = divmod(step, self.slices)
+        turn = look % self._turns
+        if self._due(look):
+            self._edits[group] = [part.read(lm) for part in self._edits[group]]
+        if self._due(look // self._turns):
+            self._keeps[group][turn] = [part.read(lm) for part in self._keeps[group][turn]]
+        return self._edits[group] + self._keeps[group][turn]
+
+    def _due(self, look: int) -> bool:
+        """With several slices much has changed when one comes again."""
+        return self.slices > 1 or look % _FRESH == 0
 
     def protected(self, lm: LM, step: int) -> list[_Part]:
         """Outside `_written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""

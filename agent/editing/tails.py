@@ -163,9 +163,8 @@ def _tokens_at_once(lm: LM, layer: int) -> int:
     weights = list(lm.model.parameters())
     d_out, d_in = as_out_in(down_module(lm.model, lm.arch, max(layer, 0))).shape
     above = lm.n_layers - layer - 1
-    token = above * (8 * d_out + 4 * d_in) * weights[0].element_size() + 3 * 4 * int(
-        lm.model.config.vocab_size
-    )
+    vocabulary = len(lm.model.get_output_embeddings().weight)
+    token = above * (8 * d_out + 4 * d_in) * weights[0].element_size() + 3 * 4 * vocabulary
     budget = max(_BUDGET_BYTES, _BUDGET_SHARE * sum(w.numel() * w.element_size() for w in weights))
     return max(1, int(budget / token))
 

@@ -25,6 +25,7 @@ from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Tails, by_tail, picked, tails
+from agent.lm.guess import width_of
 from agent.lm.load import LM
 from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
@@ -128,7 +129,7 @@ def optimise_at(
     Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk
     only.
     """
-    found = [torch.zeros(site.pushes, 0, int(lm.model.config.hidden_size))]
+    found = [torch.zeros(site.pushes, 0, width_of(lm.model))]
     for start in range(0, len(requests), settings.chunk):
         chunk = requests[start : start + settings.chunk]
         rows = _build_rows(lm, chunk, contexts, site, settings)
@@ -140,7 +141,7 @@ def optimise_at(
 
 
 def _optimise_chunk(lm: LM, rows: _Rows, norms: Tensor, site: Site, settings: EditSettings) -> Tensor:
-    width, count = int(lm.model.config.hidden_size), len(norms)
+    width, count = width_of(lm.model), len(norms)
     # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
     # of |h| / sqrt(d), and one step is lr * |h| long on every model.
     unit = (norms / width**0.5)[:, None]
