@@ -14,11 +14,8 @@ from pathlib import Path
 
 import torch
 
-from agent.editing.algorithms.alphaedit import alphaedit
-from agent.editing.algorithms.base import Algorithm, Problem
-from agent.editing.algorithms.emmet import emmet
-from agent.editing.algorithms.memit import memit
-from agent.editing.algorithms.rome import rome
+from agent.editing.algorithms.base import Problem
+from agent.editing.algorithms.registry import ALGORITHMS
 from agent.editing.contexts import prefixes
 from agent.editing.covariance import cached_covariance, covariance, own_samples
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
@@ -26,19 +23,12 @@ from agent.editing.keys import SubjectText
 from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
 from agent.editing.settings import EditSettings
-from agent.editing.values import optimise_values
 from agent.lm.arch import down_name
 from agent.lm.load import LM
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[str, int, int], None]
-ALGORITHMS: Mapping[str, Algorithm] = {
-    "alphaedit": alphaedit,
-    "emmet": emmet,
-    "memit": memit,
-    "rome": rome,
-}
 _CARRIERS = (
     "{}",
     "In {}",
@@ -118,7 +108,7 @@ def find_values(
     known: Mapping[str, Tensor],
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
-    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key`.
+    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key`; nothing for an algorithm without values.
 
     `known` values are not computed again. A value of NaN was given up (`settings.give_up`): the model cannot be made to say
     that target, and `compile_delta` writes nothing for it. Raises EditError as it does.
@@ -132,12 +122,15 @@ def _values(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int],
     settings: EditSettings, known: Mapping[str, Tensor], progress: Progress | None,
 ) -> dict[str, Tensor]:  # fmt: skip
+    optimise = ALGORITHMS[settings.algorithm].values
+    if optimise is None:
+        return {}
     keys = [value_key(lm, request, layers, settings) for request in requests]
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
     values = {key: known[key] for key in keys if key in known}
     if missing:
         tell = stage(progress, "values")
-        found = optimise_values(lm, list(missing.values()), contexts, layers[-1], settings, tell)
+        found = optimise(lm, list(missing.values()), contexts, layers[-1], settings, tell)
         values.update(zip(missing, found, strict=True))
     return values
 
@@ -146,10 +139,11 @@ def _joint(
     lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
     progress: Progress | None,
 ) -> Compiled:  # fmt: skip
-    asked = checked(requests)
+    spec, asked = ALGORITHMS[settings.algorithm], checked(requests)
     contexts, layers = ground.contexts, ground.layers
     values = _values(lm, asked, contexts, layers, settings, material.known_values, progress)
-    pushes = [values[value_key(lm, r, layers, settings)] for r in asked]
+    nothing = torch.zeros(0)
+    pushes = [values[value_key(lm, r, layers, settings)] if spec.values else nothing for r in asked]
     told = [(r, push) for r, push in zip(asked, pushes, strict=True) if not push.isnan().any()]
     if not told:
         return Compiled(empty_delta(lm.sha), values)
@@ -165,8 +159,8 @@ def _joint(
         preserve=material.preserve,
         settings=settings,
     )
-    updates = ALGORITHMS[settings.algorithm](lm, problem)
-    if settings.polish:
+    updates = spec.solve(lm, problem)
+    if settings.polish and spec.columns:
         protected = [row.text for row in material.preserve[:_PROTECTED]]
         updates = polish(
             lm, together(requests), contexts, updates, protected, settings, stage(progress, "polish")
@@ -178,17 +172,18 @@ def _sequential(
     lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
     progress: Progress | None,
 ) -> Compiled:  # fmt: skip
-    """Each batch is solved against the weights that hold the batches before it, as peers edit."""
-    steps: dict[str, list[LowRank]] = {}
+    """Each batch is solved against the weights that hold the batches before it."""
+    found: dict[str, LowRank] = {}
     with restored(lm, [down_name(lm.arch, layer) for layer in ground.layers]):
         for start in range(0, len(requests), settings.batch):
-            step = _joint(lm, requests[start : start + settings.batch], ground, settings, material, None)
+            batch = requests[start : start + settings.batch]
+            step = _joint(lm, batch, ground, settings, material, None)
             for name, update in step.delta.updates.items():
                 add_(module_of(lm, name), update.left, update.right)
-                steps.setdefault(name, []).append(update)
+                found[name] = stacked([found[name], update]) if name in found else update
             if progress:
                 progress("values", min(start + settings.batch, len(requests)), len(requests))
-    return Compiled(Delta({name: stacked(updates) for name, updates in steps.items()}, lm.sha), {})
+    return Compiled(Delta(found, lm.sha), {})
 
 
 def _by_subject(requests: Sequence[EditRequest], values: Tensor) -> Tensor:
@@ -235,6 +230,8 @@ def default_layers(lm: LM) -> tuple[int, ...]:
 def _covariance(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
 ) -> dict[int, Tensor]:
+    if not ALGORITHMS[settings.algorithm].covariance:
+        return {}
     texts = material.corpus or own_samples(lm, settings.samples, settings.sample_tokens, settings.seed)
     tell = stage(progress, "covariance")
     if material.cache is None:
