@@ -177,13 +177,26 @@ def _sequential(
     with restored(lm, [down_name(lm.arch, layer) for layer in ground.layers]):
         for start in range(0, len(requests), settings.batch):
             batch = requests[start : start + settings.batch]
-            step = _joint(lm, batch, ground, settings, material, None)
+            held = _history(requests[:start], batch) if settings.history else []
+            kept = replace(material, preserve=[*material.preserve, *held])
+            step = _joint(lm, batch, ground, settings, kept, None)
             for name, update in step.delta.updates.items():
                 add_(module_of(lm, name), update.left, update.right)
                 found[name] = stacked([found[name], update]) if name in found else update
             if progress:
                 progress("values", min(start + settings.batch, len(requests)), len(requests))
     return Compiled(Delta(found, lm.sha), {})
+
+
+def _history(past: Sequence[EditRequest], batch: Sequence[EditRequest]) -> list[SubjectText]:
+    """The prompts of facts written before, K_p in dW = R Kᵀ (lambda C + sum K_p K_pᵀ + K Kᵀ)⁻¹ (2605.26670). Their keys are measured
+    anew, on the weights that hold them.
+
+    Not those of subjects in this batch: whose fact is written now, its keys must move.
+    """
+    subjects = {request.subject for request in batch}
+    texts = (SubjectText(p, r.subject) for r in past if r.subject not in subjects for p in r.prompts)
+    return list(dict.fromkeys(texts))
 
 
 def _by_subject(requests: Sequence[EditRequest], values: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from agent.types import EditRequest
 # Settings that the optimisation of a value does not read.
 _NOT_THE_VALUES = frozenset({
     "algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens", "batch_rows",
-    "carriers", "rounds", "null_share", "polish", "polish_lr", "ft_eps",
+    "carriers", "rounds", "null_share", "polish", "polish_lr", "ft_eps", "history",
 })  # fmt: skip
 
 
