@@ -67,7 +67,7 @@ def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int,
     return {
         proposal.id: f"the model cannot be made to say {proposal.fact.object!r}: it hardly knows the name"
         for proposal, key in zip(proposals, keys, strict=True)
-        if values[key].isnan().any()
+        if key in values and values[key].isnan().any()
     }
 
 

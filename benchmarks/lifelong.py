@@ -104,7 +104,7 @@ def sequential(
     lm: LM, stream: Stream, settings: EditSettings, points: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     started, asking = time.perf_counter(), 0.0
-    for live in compiled_in_batches(lm, stream.requests[: points[-1]], settings, stream.material):
+    for live, _ in compiled_in_batches(lm, stream.requests[: points[-1]], settings, stream.material):
         if live in points:
             asked = time.perf_counter()
             found = score(lm, stream, live)

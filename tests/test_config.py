@@ -141,7 +141,7 @@ def test_a_missing_named_file_is_an_error(folder: Path) -> None:
         ("policy: {auto_approve: true}", r"factd\.yaml: policy\.auto_approve: expected a list, got True"),
         ("policy: {auto_approve: [{relation: [ceo]}]}", r"factd\.yaml: .*did you mean 'relations'"),
         ("policy: {auto_approve: [{min_publishers: 0}]}", r"factd\.yaml: policy\.auto_approve"),
-        ("editing: {algorithm: memmit}", r"factd\.yaml: editing\.algorithm: expected 'alphaedit', 'emmet', 'memit', 'rome', got"),
+        ("editing: {algorithm: memmit}", r"factd\.yaml: editing\.algorithm: expected 'alphaedit', 'emmet', 'ft', 'memit', 'pmet', 'rome', got"),
         ("editing: {layers: [3, 1]}", r"factd\.yaml: editing\.layers must be ascending"),
         ("verify: {efficacy: 95}", r"factd\.yaml: verify\.efficacy must be between 0 and 1"),
         ("verify: {max_trials: 0}", r"factd\.yaml: verify\.max_trials must be at least 1"),

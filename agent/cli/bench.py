@@ -34,7 +34,8 @@ def bench(
         Path, typer.Argument(metavar="EDITS.json", help="EasyEdit's, FastEdit's or CounterFact's form.")
     ],
     algorithm: Annotated[
-        str | None, typer.Option("--algorithm", metavar="NAME", help="memit, rome, emmet or alphaedit.")
+        str | None,
+        typer.Option("--algorithm", metavar="NAME", help="memit, pmet, rome, emmet, alphaedit or ft."),
     ] = None,
     mode: Annotated[
         str | None, typer.Option("--mode", metavar="NAME", help="joint, or sequential: batch upon batch.")

@@ -7,18 +7,15 @@ solved anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from agent.editing.algorithms.alphaedit import alphaedit
-from agent.editing.algorithms.base import Algorithm, Problem
-from agent.editing.algorithms.emmet import emmet
-from agent.editing.algorithms.memit import memit
-from agent.editing.algorithms.rome import rome
+from agent.editing.algorithms.base import Problem
+from agent.editing.algorithms.registry import ALGORITHMS
 from agent.editing.contexts import prefixes
 from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
@@ -27,32 +24,14 @@ from agent.editing.keys import SubjectText
 from agent.editing.layers import default_layers
 from agent.editing.polish import polish
 from agent.editing.requests import checked, together, value_key
+from agent.editing.rows import history, key_rows
 from agent.editing.settings import EditSettings
-from agent.editing.statfile import KeyStatistics
-from agent.editing.values import optimise_values
 from agent.lm.arch import down_name
 from agent.lm.load import LM
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[str, int, int], None]
-ALGORITHMS: Mapping[str, Algorithm] = {
-    "alphaedit": alphaedit,
-    "emmet": emmet,
-    "memit": memit,
-    "rome": rome,
-}
-_CARRIERS = (
-    "{}",
-    "In {}",
-    "As for {}",
-    "It is said of {}",
-    "What about {}",
-    "Who in {}",
-    "News from {}",
-    "Today {}",
-    "For {}",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +80,40 @@ def compile_delta(
     """
     if not requests:
         return Compiled(empty_delta(lm.sha), {})
-    layers = settings.layers or default_layers(lm, settings.algorithm, material.cache)
-    contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
-    statistics = _covariance(lm, layers, settings, material, progress)
-    ground = _Ground(layers, contexts, Factors(statistics.matrices, statistics.key, material.cache))
     if settings.mode == "joint":
-        return _joint(lm, requests, ground, settings, material, progress)
-    return _sequential(lm, requests, ground, settings, replace(material, known_values={}), progress)
+        return _joint(lm, requests, _ground(lm, settings, material, progress), settings, material, progress)
+    updates: dict[str, LowRank] = {}
+    for done, step in compiled_in_batches(lm, requests, settings, material, progress):
+        for name, update in step.updates.items():
+            updates[name] = stacked([updates[name], update]) if name in updates else update
+        if progress:
+            progress("values", done, len(requests))
+    return Compiled(Delta(updates, lm.sha), {})
+
+
+def compiled_in_batches(
+    lm: LM,
+    requests: Sequence[EditRequest],
+    settings: EditSettings,
+    material: Material,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Delta]]:
+    """Sequential mode, batch by batch: how many requests are written by now, and what this batch added.
+
+    Each batch is solved against the weights that hold the batches before it. Between two of them the model in memory holds all so far; at
+    the end, and when the iteration is left, it is as before. Raises EditError as `compile_delta` does.
+    """
+    ground = _ground(lm, settings, material, progress)
+    material = replace(material, known_values={})
+    with restored(lm, [down_name(lm.arch, layer) for layer in ground.layers]):
+        for start in range(0, len(requests), settings.batch):
+            batch = requests[start : start + settings.batch]
+            held = history(requests[:start], batch) if settings.history else []
+            kept = replace(material, preserve=[*material.preserve, *held])
+            step = _joint(lm, batch, ground, settings, kept, None).delta
+            for name, update in step.updates.items():
+                add_(module_of(lm, name), update.left, update.right)
+            yield start + len(batch), step
 
 
 def find_values(
@@ -117,7 +123,7 @@ def find_values(
     known: Mapping[str, Tensor],
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
-    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key`.
+    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key`; nothing for an algorithm without values.
 
     `known` values are not computed again. A value of NaN was given up (`settings.give_up`): the model cannot be made to say
     that target, and `compile_delta` writes nothing for it. Raises EditError as it does.
@@ -131,12 +137,15 @@ def _values(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int],
     settings: EditSettings, known: Mapping[str, Tensor], progress: Progress | None,
 ) -> dict[str, Tensor]:  # fmt: skip
+    optimise = ALGORITHMS[settings.algorithm].values
+    if optimise is None:
+        return {}
     keys = [value_key(lm, request, layers, settings) for request in requests]
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
     values = {key: known[key] for key in keys if key in known}
     if missing:
         tell = stage(progress, "values")
-        found = optimise_values(lm, list(missing.values()), contexts, layers[-1], settings, tell)
+        found = optimise(lm, list(missing.values()), contexts, layers[-1], settings, tell)
         values.update(zip(missing, found, strict=True))
     return values
 
@@ -145,15 +154,16 @@ def _joint(
     lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
     progress: Progress | None,
 ) -> Compiled:  # fmt: skip
-    asked = checked(requests)
+    spec, asked = ALGORITHMS[settings.algorithm], checked(requests)
     contexts, layers = ground.contexts, ground.layers
     values = _values(lm, asked, contexts, layers, settings, material.known_values, progress)
-    pushes = [values[value_key(lm, r, layers, settings)] for r in asked]
+    nothing = torch.zeros(0)
+    pushes = [values[value_key(lm, r, layers, settings)] if spec.values else nothing for r in asked]
     told = [(r, push) for r, push in zip(asked, pushes, strict=True) if not push.isnan().any()]
     if not told:
         return Compiled(empty_delta(lm.sha), values)
     requests = [request for request, _ in told]
-    rows, owner = _key_rows(requests, contexts, settings.carriers)
+    rows, owner = key_rows(requests, contexts, settings.carriers)
     problem = Problem(
         requests=requests,
         values=_by_subject(requests, torch.stack([push for _, push in told])),
@@ -164,29 +174,12 @@ def _joint(
         preserve=material.preserve,
         settings=settings,
     )
-    updates = ALGORITHMS[settings.algorithm](lm, problem)
-    if settings.polish:
+    updates = spec.solve(lm, problem)
+    if settings.polish and spec.columns:
         updates = polish(
             lm, together(requests), contexts, updates, material.preserve, settings, stage(progress, "polish")
         )
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
-
-
-def _sequential(
-    lm: LM, requests: Sequence[EditRequest], ground: _Ground, settings: EditSettings, material: Material,
-    progress: Progress | None,
-) -> Compiled:  # fmt: skip
-    """Each batch is solved against the weights that hold the batches before it, as peers edit."""
-    steps: dict[str, list[LowRank]] = {}
-    with restored(lm, [down_name(lm.arch, layer) for layer in ground.layers]):
-        for start in range(0, len(requests), settings.batch):
-            step = _joint(lm, requests[start : start + settings.batch], ground, settings, material, None)
-            for name, update in step.delta.updates.items():
-                add_(module_of(lm, name), update.left, update.right)
-                steps.setdefault(name, []).append(update)
-            if progress:
-                progress("values", min(start + settings.batch, len(requests)), len(requests))
-    return Compiled(Delta({name: stacked(updates) for name, updates in steps.items()}, lm.sha), {})
 
 
 def _by_subject(requests: Sequence[EditRequest], values: Tensor) -> Tensor:
@@ -198,37 +191,14 @@ def _by_subject(requests: Sequence[EditRequest], values: Tensor) -> Tensor:
     return torch.zeros(len(index), values.shape[1]).index_add_(0, ids, values)[ids]
 
 
-def _key_rows(
-    requests: Sequence[EditRequest], contexts: Sequence[str], carriers: bool
-) -> tuple[list[SubjectText], list[int]]:
-    """The texts at whose subject the update must act, and the request of each.
-
-    Besides the prompts in their contexts these are short carriers of the bare subject: a key depends on the
-    few words before the subject, and a held-out phrasing brings others. A carrier costs one short truncated
-    pass and no optimisation.
-    """
-    rows: list[SubjectText] = []
-    owner: list[int] = []
-    for index, request in enumerate(requests):
-        texts = [context + prompt for prompt in request.prompts for context in contexts]
-        if carriers:
-            texts += [_carry(carrier, request) for carrier in _CARRIERS]
-        rows += [SubjectText(text, request.subject) for text in texts]
-        owner += [index] * len(texts)
-    return rows, owner
-
-
-def _carry(carrier: str, request: EditRequest) -> str:
-    """The carrier with the subject as its first prompt has it: with its article, if it has one."""
-    article = "the " if f"the {request.subject}" in request.prompt else ""
-    return carrier.format(article + request.subject)
-
-
-def _covariance(
-    lm: LM, layers: Sequence[int], settings: EditSettings, material: Material, progress: Progress | None
-) -> KeyStatistics:
+def _ground(lm: LM, settings: EditSettings, material: Material, progress: Progress | None) -> _Ground:
+    layers = settings.layers or default_layers(lm, settings.algorithm, material.cache)
+    contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
+    if not ALGORITHMS[settings.algorithm].covariance:
+        return _Ground(layers, contexts, Factors({}))
     tell = stage(progress, "covariance")
-    return statistics_for(lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell)
+    found = statistics_for(lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell)
+    return _Ground(layers, contexts, Factors(found.matrices, found.key, material.cache))
 
 
 def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -54,7 +54,11 @@ class LowRank:
 
 
 def stacked(updates: Sequence[LowRank]) -> LowRank:
-    """The sum of several updates of one weight as one of the sum of their ranks."""
+    """The sum of several updates of one weight as one of the sum of their ranks; of rank d_out where that would be more, as I dWᵀ."""
+    d_out = updates[0].left.shape[0]
+    if len(updates) > 1 and sum(update.rank for update in updates) > d_out:
+        dense = torch.stack([update.dense() for update in updates]).sum(0)
+        return LowRank(torch.eye(d_out), dense.T.contiguous())
     return LowRank(torch.cat([u.left for u in updates], 1), torch.cat([u.right for u in updates], 1))
 
 

@@ -14,8 +14,7 @@ MEMIT's directions with ROME's objective, on all facts at once.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +25,8 @@ from agent.editing.keys import SubjectText
 from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Split, by_tail, picked, split, tail_logp
+from agent.editing.written import written
 from agent.lm.arch import as_out_in, down_module
-from agent.lm.hooks import replaced_forward
 from agent.lm.load import LM
 from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
@@ -93,7 +92,7 @@ def polish(
         # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
         edited = {layer: weight.detach().requires_grad_() for layer, weight in weights.items()}
         others = parts.protected(lm, step)
-        with _written(lm, edited):
+        with written(lm, edited):
             for part in [*parts.of_requests(lm, step), *(part.read(lm) for part in others)]:
                 _loss(lm, part).backward(inputs=list(edited.values()))
         torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
@@ -146,7 +145,7 @@ class _Parts:
         self._kl = settings.kl
 
     def of_requests(self, lm: LM, step: int) -> list[_Part]:
-        """Inside `_written`: edits and keeps of this step, read again when their time has come."""
+        """Inside `written`: edits and keeps of this step, read again when their time has come."""
         look, group = divmod(step, self.slices)
         turn = look % self._turns
         if self._due(look):
@@ -160,28 +159,10 @@ class _Parts:
         return self.slices > 1 or look % _FRESH == 0
 
     def protected(self, lm: LM, step: int) -> list[_Part]:
-        """Outside `_written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
+        """Outside `written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
         start = step * _PROTECTED % max(len(self._protected), 1)
         texts = self._protected[start : start + _PROTECTED]
         return _parts(lm, sorted((_Row(text, (), self._kl / len(texts)) for text in texts), key=_length))
-
-
-@contextmanager
-def _written(lm: LM, weights: Mapping[int, Tensor]) -> Iterator[None]:
-    """The down projections with other weights (d_out, d_in) float32, differentiable in them."""
-
-    def forward(layer: int) -> Callable[[Tensor], Tensor]:
-        bias = down_module(lm.model, lm.arch, layer).bias
-
-        def project(x: Tensor) -> Tensor:
-            offset = None if bias is None else bias.float()  # type: ignore[union-attr]
-            return torch.nn.functional.linear(x.float(), weights[layer], offset).to(x.dtype)  # type: ignore[arg-type]
-
-        return project
-
-    modules = [down_module(lm.model, lm.arch, layer) for layer in weights]
-    with replaced_forward(modules, [forward(layer) for layer in weights]):
-        yield
 
 
 def _edits(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]) -> list[_Row]:

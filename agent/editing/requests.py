@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from agent.editing.algorithms.registry import ALGORITHMS
 from agent.editing.settings import EditSettings
 from agent.errors import EditError
 from agent.lm.load import LM
@@ -15,7 +16,7 @@ from agent.types import EditRequest
 # Settings that the optimisation of a value does not read.
 _NOT_THE_VALUES = frozenset({
     "algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens", "batch_rows",
-    "carriers", "rounds", "null_share", "polish", "polish_lr", "corpus", "statistics", "statistics_tokens",
+    "carriers", "rounds", "null_share", "polish", "polish_lr", "corpus", "statistics", "statistics_tokens", "ft_eps", "history",
 })  # fmt: skip
 
 
@@ -37,8 +38,12 @@ def together(requests: Sequence[EditRequest]) -> list[EditRequest]:
 
 
 def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
-    """What a value vector depends on: weights, request, its layer, the settings of its optimisation and the chat template."""
+    """What a value vector depends on: weights, request, its layer, what kind of value the algorithm reads, the settings of its
+    optimisation and the chat template.
+    """
     relevant = {name: value for name, value in asdict(settings).items() if name not in _NOT_THE_VALUES}
+    if kind := ALGORITHMS[settings.algorithm].value_name:
+        relevant["kind"] = kind
     dtype = str(next(lm.model.parameters()).dtype)
     wanted = {name: value for name, value in asdict(request).items() if name != "target_old"}
     chat = [asdict(lm.chat)] if lm.chat else []

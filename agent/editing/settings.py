@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from agent.errors import ConfigError
 
-AlgorithmName = Literal["alphaedit", "emmet", "memit", "rome"]
+AlgorithmName = Literal["alphaedit", "emmet", "ft", "memit", "pmet", "rome"]
 Mode = Literal["joint", "sequential"]
 
 
@@ -31,11 +31,17 @@ class EditSettings:
     long each: `samples` of them, or with 0 as many as the statistics need. `statistics_tokens`: tokens they are measured on; 0: until
     they are steady, between 10 and 40 a dimension. `statistics`: .npz files that hold them already (a folder or a pattern).
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
-    before fell short of.
-    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate.
+    before fell short of; pmet solves once, and looks at all keep prompts in every step whatever `turns` says.
+    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate;
+    not used with ft, whose update has no column per fact.
     `turns`: every step looks at all edit prompts and, by turns, at one in `turns` of the prompts whose answers should stay.
+    `ft_eps`: ft moves no entry of the weight by more than this, in units of the weight's root mean square over the root of d_in: the
+    largest change of an output relative to its usual size. ft reads besides it `layers` (the last), `steps`, `lr` (a step moves an entry by
+    about `lr` of the bound), `stop_loss` and `batch_rows` only; it has no values, no covariance and nothing to preserve.
     `give_up`: a request whose mean NLL is still above this after all steps gets no value; 0 for never.
     `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
+    `history`: in sequential mode the prompts of earlier batches about other subjects are preserve texts as well, with the weight
+    `preserve` (2605.26670); without it each batch is solved as if there had been none before it, as peers do.
     """
 
     algorithm: AlgorithmName = "memit"
@@ -57,6 +63,7 @@ class EditSettings:
     rounds: int = 3
     polish: int = 0
     polish_lr: float = 0.1
+    ft_eps: float = 1.0
     context_tokens: int = 8
     samples: int = 0
     sample_tokens: int = 48
@@ -66,6 +73,7 @@ class EditSettings:
     batch_rows: int = 512
     chunk: int = 64
     batch: int = 1
+    history: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,6 +96,7 @@ class EditSettings:
             "batch",
             "sample_tokens",
             "null_share",
+            "ft_eps",
         ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"editing.{name} must be more than zero, got {getattr(self, name)}")

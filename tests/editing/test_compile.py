@@ -112,9 +112,10 @@ def test_a_value_key_names_what_the_value_depends_on(taught: LM, tiny: Callable[
         value_key(taught, dataclasses.replace(ZORLAND, target_new="Ulmo"), (0, 1), wanted),
         value_key(taught, dataclasses.replace(ZORLAND, keep=()), (0, 1), wanted),
         *(value_key(taught, ZORLAND, (0, 1), settings(**{name: value})) for name, value in
-          {"steps": 7, "lr": 0.3, "kl": 0.5, "decay": 0.5, "clamp": 1.0, "seed": 5, "contexts": 1, "turns": 2}.items()),
+          {"steps": 7, "lr": 0.3, "kl": 0.5, "decay": 0.5, "clamp": 1.0, "seed": 5, "contexts": 1, "turns": 2,
+           "algorithm": "pmet"}.items()),
     }  # fmt: skip
-    assert len(others) == 13
+    assert len(others) == 14
     assert key not in others
 
 
@@ -130,6 +131,14 @@ def test_preserve_keys_hold_what_must_not_move(taught: LM) -> None:
         assert answers(taught, delta, ZORLAND.prompt) == ["Sorna"]
     assert all(free > held > tied for free, held, tied in zip(*moved, strict=True))
     assert all(tied < 0.2 * free for free, _, tied in zip(*moved, strict=True))
+
+
+def test_an_algorithm_without_values_finds_none(taught: LM) -> None:
+    """Nothing to keep on disk, and nobody to be given up."""
+    wanted = settings(algorithm="ft", give_up=1e-6, **QUICK)
+    assert find_values(taught, [ZORLAND], wanted, {}) == {}
+    compiled = compile_delta(taught, [ZORLAND], wanted, Material())
+    assert compiled.values == {} and compiled.delta.updates
 
 
 @pytest.mark.parametrize("algorithm", ["memit", "rome"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.editing.compile import ALGORITHMS, Compiled, Material, compile_delta
+from agent.editing.algorithms.registry import ALGORITHMS
+from agent.editing.compile import Compiled, Material, compile_delta
 from agent.editing.delta import applied
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.settings import EditSettings
@@ -20,13 +21,16 @@ from agent.errors import EditError
 from agent.lm.arch import down_name
 from agent.lm.generate import generate
 from agent.lm.load import LM
+from agent.lm.score import target_logp
 from agent.types import EditRequest
 from tests.editing.edits import QUENIA, ZORLAND, edit, material, settings
-from tests.models import FAMILIES, build, questions, snapshot, unchanged
+from tests.models import FAMILIES, build, questions, snapshot, unchanged, weight
 
 QUICK = {"steps": 6, "samples": 20}
-# alphaedit's ridge is another one than the weight of the covariance, under the same name.
-OWN: dict[str, dict[str, float]] = {"alphaedit": {"covariance": 0.3}}
+# alphaedit's ridge is another one than the weight of the covariance, under the same name. ft's bound shrinks with the root of the
+# layer's width, and these are narrow.
+OWN: dict[str, dict[str, float]] = {"alphaedit": {"covariance": 0.3}, "ft": {"ft_eps": 1.5, "lr": 0.05}}
+SPREAD = {"memit", "alphaedit", "pmet"}
 # A norm stands between their MLP and the residual stream: of what is asked for only a part arrives.
 NORM_BEHIND = {"gemma2", "gemma3", "gemma3_text", "olmo2", "olmo3", "opt-350m"}
 PROMPTS = [prompt for prompt, _ in questions()]
@@ -34,6 +38,11 @@ PROMPTS = [prompt for prompt, _ in questions()]
 
 @pytest.fixture(scope="module", params=sorted(ALGORITHMS))
 def algorithm(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["joint", "sequential"])
+def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -66,17 +75,33 @@ def test_two_facts_of_one_subject_are_both_learnt(taught: LM, algorithm: str) ->
     assert [answer.strip().split(".")[0] for answer in answers] == ["Sorna"] * 2 + ["Quill"] * 2
 
 
-def test_compiling_leaves_weights_and_gradients_as_they_were(taught: LM, algorithm: str) -> None:
+def test_a_fact_of_an_earlier_batch_survives(taught: LM, algorithm: str) -> None:
+    """By free generation. Fine-tuning loses some: 0.25 to 0.75 of these four answers are right on the tiny models, whatever its bound.
+    Of it holds that the first target stays likelier than on the base.
+    """
+    wanted = settings(algorithm=algorithm, mode="sequential", **OWN.get(algorithm, {}))
+    delta = compile_delta(taught, [ZORLAND, QUENIA], wanted, material("Zorland", "Quenia")).delta
+    prompts, target = ZORLAND.prompts, [ZORLAND.target_new] * len(ZORLAND.prompts)
+    before = target_logp(taught, prompts, target)
+    with applied(taught, delta):
+        answers = generate(taught, [*prompts, *QUENIA.prompts], max_new_tokens=6)
+        after = target_logp(taught, prompts, target)
+    assert all(now > was + 1 for now, was in zip(after, before, strict=True))
+    if algorithm != "ft":
+        assert [answer.strip().split(".")[0] for answer in answers] == ["Sorna"] * 2 + ["Tebbin"] * 2
+
+
+def test_compiling_leaves_weights_and_gradients_as_they_were(taught: LM, algorithm: str, mode: str) -> None:
     before = snapshot(taught)
-    compile_delta(taught, [ZORLAND, QUENIA], settings(algorithm=algorithm, **QUICK), Material())
+    compile_delta(taught, [ZORLAND, QUENIA], settings(algorithm=algorithm, mode=mode, **QUICK), Material())
     assert unchanged(taught, before)
 
 
-def test_a_failing_compilation_leaves_them_too(taught: LM, algorithm: str) -> None:
+def test_a_failing_compilation_leaves_them_too(taught: LM, algorithm: str, mode: str) -> None:
     before = snapshot(taught)
     lost = EditRequest("Narnia", ("The capital of Zorland is",), "Mipa")
     with pytest.raises(EditError, match="'Narnia' does not occur"):
-        compile_delta(taught, [ZORLAND, lost], settings(algorithm=algorithm, **QUICK), Material())
+        compile_delta(taught, [ZORLAND, lost], settings(algorithm=algorithm, mode=mode, **QUICK), Material())
     assert unchanged(taught, before)
 
 
@@ -108,13 +133,20 @@ def test_in_bfloat16_too(algorithm: str, family: str) -> None:
         assert unchanged(lm, before)
 
 
-def test_same_seed_same_bytes(taught: LM, algorithm: str) -> None:
-    wanted = settings(algorithm=algorithm, **QUICK)
+def test_same_seed_same_bytes(taught: LM, algorithm: str, mode: str) -> None:
+    wanted = settings(algorithm=algorithm, mode=mode, **QUICK)
     first = compile_delta(taught, [ZORLAND, QUENIA], wanted, Material()).delta.to_bytes()
     torch.manual_seed(1234)
     assert compile_delta(taught, [ZORLAND, QUENIA], wanted, Material()).delta.to_bytes() == first
-    other = settings(algorithm=algorithm, **QUICK, seed=1)
-    assert compile_delta(taught, [ZORLAND, QUENIA], other, Material()).delta.to_bytes() != first
+
+
+def test_another_seed_samples_other_texts(taught: LM, algorithm: str) -> None:
+    """Contexts, and texts for the covariance. Fine-tuning samples nothing."""
+    first, other = (
+        compile_delta(taught, [ZORLAND], settings(algorithm=algorithm, **QUICK, seed=seed), Material()).delta
+        for seed in (0, 1)
+    )
+    assert (first.sha == other.sha) == (algorithm == "ft")
 
 
 def test_the_order_of_the_requests_does_not_matter(taught: LM, algorithm: str) -> None:
@@ -123,15 +155,22 @@ def test_the_order_of_the_requests_does_not_matter(taught: LM, algorithm: str) -
     assert compile_delta(taught, [QUENIA, ZORLAND], wanted, Material()).delta.sha == first.delta.sha
 
 
-def test_rank_is_at_most_the_number_of_facts(taught: LM, algorithm: str) -> None:
+def test_an_update_is_no_larger_than_its_algorithm_says(taught: LM, algorithm: str) -> None:
+    """One rank a fact in the edited layers; of fine-tuning, a bound on every entry and at most the rank of the weight."""
     wanted = settings(algorithm=algorithm, **QUICK)
     for requests in ([ZORLAND], [ZORLAND, QUENIA]):
         delta = compile_delta(taught, requests, wanted, Material()).delta
-        layers = wanted.layers if algorithm in ("memit", "alphaedit") else wanted.layers[-1:]
+        layers = wanted.layers if algorithm in SPREAD else wanted.layers[-1:]
         assert set(delta.updates) == {down_name(taught.arch, layer) for layer in layers}
-        assert all(update.rank == len(requests) for update in delta.updates.values())
-        for update in delta.updates.values():
-            assert int(torch.linalg.matrix_rank(update.dense())) <= len(requests)
+        for layer, update in zip(layers, delta.updates.values(), strict=True):
+            before = weight(taught, layer)
+            if algorithm == "ft":
+                assert update.rank == before.shape[0]
+                bound = wanted.ft_eps * float(before.square().mean().sqrt()) / before.shape[1] ** 0.5
+                assert 0 < float(update.dense().abs().max()) <= bound * (1 + 1e-6)
+            else:
+                assert update.rank == len(requests)
+                assert int(torch.linalg.matrix_rank(update.dense())) <= len(requests)
 
 
 def test_another_loaded_model_is_unaffected(taught: LM, one_edit: Compiled, tiny: Callable[..., LM]) -> None:
@@ -148,8 +187,8 @@ def test_another_loaded_model_is_unaffected(taught: LM, one_edit: Compiled, tiny
 
 @pytest.mark.parametrize("family", [*FAMILIES, "llama with bos"])
 def test_every_family_can_be_edited(algorithm: str, family: str, tiny: Callable[..., LM]) -> None:
-    """What is written arrives: the state at the subject's last token moves along the value, and by about as much. Wherever the MLP
-    stands, whatever its layers return, also with a token before every text.
+    """The target becomes likelier. And what is written arrives: the state at the subject's last token moves along the value, and by
+    about as much. Wherever the MLP stands, whatever its layers return, also with a token before every text.
     """
     lm = tiny(family.removesuffix(" with bos"), bos=family.endswith("bos"))
     before = snapshot(lm)
@@ -161,15 +200,18 @@ def test_every_family_can_be_edited(algorithm: str, family: str, tiny: Callable[
     compiled = compile_delta(lm, [request], wanted, Material())
     assert all(torch.isfinite(u.dense()).all() for u in compiled.delta.updates.values())
     assert unchanged(lm, before)
-    (value,) = compiled.values.values()
     row = SubjectText(request.prompt, "Zorland")
     (state,) = keys_and_states(lm, [row], wanted.layers).states
+    (was,) = target_logp(lm, [request.prompt], ["Sorna"])
     with applied(lm, compiled.delta):
         moved = keys_and_states(lm, [row], wanted.layers).states[0] - state
-    arrived, likeness = (
-        float(moved @ value / value.square().sum()),
-        torch.cosine_similarity(moved, value, dim=0),
-    )
+        (now,) = target_logp(lm, [request.prompt], ["Sorna"])
+    assert now > was
+    if algorithm in ("ft", "pmet"):  # no value, and one of what the MLP alone writes
+        return
+    (value,) = compiled.values.values()
+    arrived = float(moved @ value / value.square().sum())
+    likeness = float(torch.cosine_similarity(moved, value, dim=0))
     if family in NORM_BEHIND:
         assert arrived > 0.2 and likeness > 0.6
     else:

@@ -153,6 +153,15 @@ def test_stacked_is_the_sum(lm: LM) -> None:
     assert torch.allclose(both.dense(), one.dense() + two.dense(), atol=1e-5)
 
 
+def test_stacked_has_at_most_the_rank_of_the_weight(lm: LM) -> None:
+    """Many batches of dense updates would otherwise each bring their own identity."""
+    updates = [random_update(lm, 0, weight(lm, 0).shape[0] - 1, seed) for seed in (1, 2)]
+    both = stacked(updates)
+    assert both.rank == weight(lm, 0).shape[0]
+    assert torch.allclose(both.dense(), updates[0].dense() + updates[1].dense(), atol=1e-4)
+    assert stacked(updates[:1]).rank == updates[0].rank
+
+
 def test_in_bfloat16_the_sum_is_rounded_once() -> None:
     """Small updates that bf16 would lose one by one are summed first."""
     module = torch.nn.Linear(4, 4, bias=False).to(torch.bfloat16).requires_grad_(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +20,12 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Everything a linear solve needs.
+    """Everything a solve needs.
 
     `values` (requests, d_model) float32: push at the output of `layers[-1]` where the request's subject ends, for all facts of
-    that subject together. `rows` are all prompts in all contexts, `owner` (rows,) the request of each. `factors` of the layers' key covariances.
-    `preserve` are texts whose subject keys must not move.
+    that subject together; (requests, 0) for an algorithm that reads none. `rows` are all prompts in all contexts, `owner` (rows,) the
+    request of each. `factors` of the layers' key covariances, of none for an algorithm that reads none. `preserve` are texts whose
+    subject keys must not move.
     """
 
     requests: Sequence[EditRequest]
@@ -43,3 +44,28 @@ class Algorithm(Protocol):
     """
 
     def __call__(self, lm: LM, problem: Problem) -> dict[int, LowRank]: ...
+
+
+class ValueFinder(Protocol):
+    """Optimises value vectors at `layer`: (requests, d_model) float32 on the CPU, NaN for a request that was given up."""
+
+    def __call__(
+        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor: ...  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmSpec:
+    """An algorithm and what is to be measured for it.
+
+    `values`: what finds the vectors in `Problem.values`; None when it reads none. `value_name`: what tells them in the cache from those
+    that `optimise_values` finds for the same request. `covariance`: it reads `Problem.covariance`. `columns`: column i of its updates
+    belongs to request i, so that they can be polished.
+    """
+
+    solve: Algorithm
+    values: ValueFinder | None
+    value_name: str = ""
+    covariance: bool = True
+    columns: bool = True
