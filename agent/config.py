@@ -39,12 +39,13 @@ _NOT_SETTINGS = ("FACTD_CONFIG", "FACTD_FAULT", "FACTD_TRACEBACK")
 @dataclass(frozen=True, slots=True)
 class ArchSettings:
     """Where the MLPs of a family are that `agent.lm.arch` does not know; `family` is config.json's
-    model_type.
+    model_type, `norm` a norm between the down projection and the residual stream, if there is one.
     """
 
     family: str
     layers: str
     down: str
+    norm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

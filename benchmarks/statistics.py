@@ -25,9 +25,9 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from agent.editing.compile import default_layers
 from agent.editing.corpus import Rows
 from agent.editing.covariance import Amount, key_statistics
+from agent.editing.layers import default_layers
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.hooks import capture, truncated
 from agent.lm.load import LM, load_lm, wrap

@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from agent.editing.losses import labels_at_end, last_logp
+from agent.editing.losses import labels_at_end
 from agent.editing.settings import EditSettings
+from agent.editing.tails import tails
 from agent.editing.trace import TracedFact
 from agent.editing.values import optimise_values
-from agent.lm.arch import decoder_layers
-from agent.lm.hooks import edit_output
 from agent.lm.load import LM
 from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
@@ -66,13 +65,8 @@ def flipped(lm: LM, facts: Sequence[TracedFact], pushes: Tensor, layer: int) -> 
     targets = [encode_target(lm, fact.other) for fact in facts]
     batch = subject_rows(lm, [f.prompt for f in facts], [f.subject for f in facts], [t[:-1] for t in targets])
     labels = labels_at_end(targets, lm.device)
-    every = torch.arange(len(facts), device=lm.device)
-
-    def push(hidden: Tensor) -> Tensor:
-        return hidden.index_put((every, batch.positions), pushes.to(hidden), accumulate=True)
-
-    with torch.inference_mode(), edit_output(decoder_layers(lm.model, lm.arch)[layer], push):
-        likeliest = last_logp(lm, batch, labels.shape[1]).argmax(-1)
+    with torch.inference_mode():
+        likeliest = tails(lm, batch, layer).logp(lm, pushes.to(lm.device), labels.shape[1]).argmax(-1)
     return ((likeliest == labels) | (labels < 0)).all(-1).cpu()
 
 

@@ -22,7 +22,7 @@ def written(lm: LM, weights: Mapping[int, Tensor]) -> Iterator[None]:
         bias = down_module(lm.model, lm.arch, layer).bias
 
         def project(x: Tensor) -> Tensor:
-            offset = None if bias is None else bias.float()  # type: ignore[union-attr]
+            offset = None if bias is None else bias.float()
             return torch.nn.functional.linear(x.float(), weights[layer], offset).to(x.dtype)  # type: ignore[arg-type]
 
         return project

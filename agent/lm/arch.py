@@ -22,15 +22,19 @@ from agent.lm.guess import advice, has_experts, width_of
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """Module paths of one family: the list of decoder layers, and the MLP's down projection in a layer."""
+    """Module paths of one family: the list of decoder layers, and in a layer the MLP's down projection and, where what it writes
+    passes a norm before it joins the residual stream, that norm.
+    """
 
     layers: str
     down: str
+    norm: str = ""
 
 
 _LLAMA = Arch(layers="model.layers", down="mlp.down_proj")
-# Fused gate and up projections (phi3, glm4), parallel attention (gptj, gpt_neox, falcon, phi, cohere), norms behind the MLP (gemma2,
-# olmo2, opt-350m) and projected embeddings (opt-350m) need no row of their own: the down projection stands at one path.
+_NORM_BEHIND = Arch(layers="model.layers", down="mlp.down_proj", norm="post_feedforward_layernorm")
+# Fused gate and up projections (phi3, glm4), parallel attention (gptj, gpt_neox, falcon, phi, cohere), a norm behind the whole layer
+# (opt-350m) and projected embeddings (opt-350m) need no row of their own: the down projection stands at one path.
 ARCHS: Mapping[str, Arch] = {
     "gpt2": Arch(layers="transformer.h", down="mlp.c_proj"),
     "gptj": Arch(layers="transformer.h", down="mlp.fc_out"),
@@ -47,12 +51,12 @@ ARCHS: Mapping[str, Arch] = {
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "gemma": _LLAMA,
-    "gemma2": _LLAMA,
-    "gemma3_text": _LLAMA,
+    "gemma2": _NORM_BEHIND,
+    "gemma3_text": _NORM_BEHIND,
     "phi3": _LLAMA,
     "olmo": _LLAMA,
-    "olmo2": _LLAMA,
-    "olmo3": _LLAMA,
+    "olmo2": _NORM_BEHIND,
+    "olmo3": _NORM_BEHIND,
     "smollm3": _LLAMA,
     "stablelm": _LLAMA,
     "cohere": _LLAMA,
@@ -62,7 +66,9 @@ ARCHS: Mapping[str, Arch] = {
     # checkpoint is loaded without its eyes, as this.
     "llama4_text": Arch(layers="model.layers", down="feed_forward.down_proj"),
     # With its eyes: that is what AutoModelForCausalLM makes of such a checkpoint.
-    "gemma3": Arch(layers="model.language_model.layers", down="mlp.down_proj"),
+    "gemma3": Arch(
+        layers="model.language_model.layers", down="mlp.down_proj", norm="post_feedforward_layernorm"
+    ),
     # Their code lives in the hub and is not run here (trust_remote_code is off). A checkpoint converted to Llama's format is a
     # `llama`; these rows serve a model object that was built elsewhere and is handed to `agent.lm.load.wrap`.
     "internlm2": Arch(layers="model.layers", down="feed_forward.w2"),
@@ -106,6 +112,11 @@ def _check(model: nn.Module, arch: Arch, model_type: str) -> None:
             f"family {model_type!r}: {arch.layers}[0].{arch.down} is a {type(down).__name__}, not a "
             "Linear or Conv1D; quantised and mixture-of-experts MLPs cannot be edited"
         )
+    if arch.norm and not hasattr(_submodule(layers[editable[0]], arch.norm), "weight"):
+        raise ModelError(
+            f"family {model_type!r}: {arch.layers}[{editable[0]}].{arch.norm} is no norm in this model; correct model.arch.norm in the "
+            "settings file, or leave it out"
+        )
     width = width_of(model)
     if width and as_out_in(down).shape[0] != width:
         raise ModelError(
@@ -121,8 +132,12 @@ def _misplaced(model: nn.Module, arch: Arch, model_type: str, why: str) -> Model
 
 
 def _down(layer: nn.Module, arch: Arch) -> nn.Module | None:
+    return _submodule(layer, arch.down)
+
+
+def _submodule(layer: nn.Module, path: str) -> nn.Module | None:
     try:
-        return layer.get_submodule(arch.down)
+        return layer.get_submodule(path)
     except AttributeError:
         return None
 

@@ -11,7 +11,8 @@ import yaml
 from torch import nn
 from transformers import PreTrainedConfig
 
-from agent.editing.covariance import covariance
+from agent.editing.corpus import text_rows
+from agent.editing.covariance import Amount, key_statistics
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.layers import default_layers
 from agent.errors import ModelError
@@ -96,7 +97,7 @@ def test_keys_are_what_the_down_projection_reads_there(lm: LM) -> None:
 
 
 def test_covariance_is_the_mean_outer_product_of_real_tokens(lm: LM) -> None:
-    found = covariance(lm, PROMPTS, [1])[1]
+    found = key_statistics(lm, text_rows(lm, PROMPTS, chunk=100), [1], Amount(1, None)).matrices[1].double()
     total, count = torch.zeros_like(found), 0
     for text in PROMPTS:
         with torch.no_grad(), capture(down_module(lm.model, lm.arch, 1), "input") as seen:

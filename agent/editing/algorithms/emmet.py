@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
 from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys
+from agent.editing.behind import to_write
 from agent.editing.delta import LowRank
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import equality
@@ -19,4 +20,5 @@ def emmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
     keys = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows).keys[layer]
     preserve = preserved_keys(lm, problem).get(layer)
     system = System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
-    return {layer: equality(problem.values, mean_by_fact(keys, problem), system)}
+    key = mean_by_fact(keys, problem)
+    return {layer: equality(to_write(lm, layer, problem.values, key), key, system)}

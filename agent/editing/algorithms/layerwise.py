@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from agent.editing.algorithms.base import Problem
+from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored
 from agent.editing.keys import KeysAndStates, keys_and_states
 from agent.lm.arch import down_module, down_name
@@ -74,7 +75,10 @@ def _one_pass(
         if index:
             now = keys_and_states(lm, problem.rows, layers[index:], batch_rows=problem.settings.batch_rows)
         missing = (wanted - now.states) / (len(layers) - index)
-        update = solves[layer](mean_by_fact(missing, problem), now.keys[layer], problem.owner)
+        residuals = to_write(
+            lm, layer, mean_by_fact(missing, problem), mean_by_fact(now.keys[layer], problem)
+        )
+        update = solves[layer](residuals, now.keys[layer], problem.owner)
         add_(down_module(lm.model, lm.arch, layer), update.left, update.right)
         updates[layer] = update
     return updates

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
 from agent.editing.algorithms.layerwise import preserved_keys
+from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored, stacked
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import rank_one
@@ -34,7 +35,8 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
                 lm, [problem.rows[i] for i in mine.tolist()], [layer], batch_rows=settings.batch_rows
             )
             missing = (wanted[mine.to(wanted.device)] - now.states).mean(0)
-            update = rank_one(missing, now.keys[layer].mean(0), inverse)
+            key = now.keys[layer].mean(0)
+            update = rank_one(to_write(lm, layer, missing[None], key[None])[0], key, inverse)
             add_(module, update.left, update.right)
             updates.append(update)
     return {layer: stacked(updates)}
