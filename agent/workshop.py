@@ -74,7 +74,9 @@ class Workshop:
 def load_model(settings: Settings) -> LM:
     """The model that the settings name."""
     model = settings.model
-    arch = {model.arch.family: Arch(model.arch.layers, model.arch.down, model.arch.norm)} if model.arch else None
+    arch = (
+        {model.arch.family: Arch(model.arch.layers, model.arch.down, model.arch.norm)} if model.arch else None
+    )
     return load_lm(model.path, dtype=model.dtype, device=model.device, arch=arch, chat=model.chat)
 
 

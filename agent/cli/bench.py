@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.benchtable import as_json, show
 from agent.cli.session import Session, session
-from agent.cli.text import out, out_lines, plural, table
+from agent.cli.text import out_lines
 from agent.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from agent.bench import BenchResult
     from agent.config import Settings
-
-_METRICS = {
-    "efficacy": "edit prompts answered with the new fact",
-    "paraphrase": "other phrasings answered with it",
-    "locality": "answers that must not change, unchanged",
-    "locality_truth": "answers that must not change, as the file has them",
-    "portability": "what follows from the new fact",
-}
+    from agent.editing.settings import EditSettings
 
 
 def bench(
@@ -35,10 +29,13 @@ def bench(
     ],
     algorithm: Annotated[
         str | None,
-        typer.Option("--algorithm", metavar="NAME", help="memit, pmet, rome, emmet, alphaedit or ft."),
+        typer.Option(
+            "--algorithm", metavar="NAMES", help="memit, pmet, rome, emmet, alphaedit, ft; several, or all."
+        ),
     ] = None,
     mode: Annotated[
-        str | None, typer.Option("--mode", metavar="NAME", help="joint, or sequential: batch upon batch.")
+        str | None,
+        typer.Option("--mode", metavar="NAMES", help="joint, sequential (batch upon batch), or all."),
     ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", metavar="N", min=1, help="Edits of a sequential step.")
@@ -65,26 +62,41 @@ def bench(
 
     Scored by free generation after all edits. Edit settings are the built-in ones and the checkpoint's own
     (factd-editing.yaml), or those of the file given
-    as `factd --config FILE bench ...`; the options above change them.
+    as `factd --config FILE bench ...`; the options above change them. Several algorithms or modes, as in
+    `--algorithm memit,rome --mode all`, are run one after the other and shown side by side.
     """
     asked = session(ctx)
-    settings = _settings(
-        asked, {"algorithm": algorithm, "mode": mode, "batch": batch}, set_ or [], model, dtype
-    )
+    settings = _settings(asked, {"batch": batch}, set_ or [], model, dtype)
+    variants = _variants(settings.editing, algorithm, mode)
     _check_target(json_file)
+    if save is not None and len(variants) > 1:
+        raise UsageError("--save keeps one edited checkpoint; name one algorithm and one mode")
     from agent.editfiles import read_edits
 
     entries = read_edits(edits)[:limit]
     from agent.bench import run_bench
     from agent.workshop import load_model
 
-    with asked.progress() as line:
-        result = run_bench(load_model(settings), entries, settings.editing, save=save, progress=line)
-    text = json.dumps(result.to_json(), indent=2, default=str)
+    results = []
+    # One folder for all runs: what they share is measured once.
+    with TemporaryDirectory(prefix="factd-bench-") as cache, asked.progress() as line:
+        lm = load_model(settings)
+        for editing in variants:
+            result = run_bench(
+                lm,
+                entries,
+                editing,
+                save=save,
+                cache=Path(cache),
+                preserve=settings.preserve_limit,
+                progress=line,
+            )
+            results.append(result)
+    text = json.dumps(as_json(results), indent=2, default=str)
     if json_file == Path("-"):
         out_lines(text.splitlines())
         return
-    _show(result)
+    show(results)
     if json_file is not None:
         try:
             json_file.write_text(text + "\n", encoding="utf-8")
@@ -117,33 +129,23 @@ def _settings(
     return replace(settings, model=chosen, editing=changed(settings.editing, values, "editing"))
 
 
+def _variants(editing: EditSettings, algorithm: str | None, mode: str | None) -> list[EditSettings]:
+    """The settings with each algorithm in each mode that was asked for. Raises ConfigError for a name that is none."""
+    from typing import get_args
+
+    from agent.config import changed
+    from agent.editing.settings import AlgorithmName, Mode
+
+    algorithms = _names(algorithm or editing.algorithm, get_args(AlgorithmName))
+    modes = _names(mode or editing.mode, get_args(Mode))
+    return [changed(editing, {"algorithm": a, "mode": m}, "editing") for a in algorithms for m in modes]
+
+
+def _names(given: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    return known if given == "all" else tuple(dict.fromkeys(name.strip() for name in given.split(",")))
+
+
 def _check_target(file: Path | None) -> None:
     """Before minutes of work: whether the result will have a place."""
     if file is not None and file != Path("-") and not file.absolute().parent.is_dir():
         raise UsageError(f"--json {file}: there is no folder {file.absolute().parent}")
-
-
-def _show(result: BenchResult) -> None:
-    chosen = result.settings
-    how = f"{chosen['algorithm']}, {chosen['mode']}" + (
-        f" by {chosen['batch']}" if chosen["mode"] == "sequential" else ""
-    )
-    layers = ", ".join(map(str, chosen["layers"]))
-    out(f"{plural(result.edits, 'edit')} on {result.model} ({how}, layers {layers})")
-    out()
-    rows = [
-        (name.replace("_", " "), _percent(result.before, name), _percent(result.metrics, name),
-         result.counts.get("locality" if name == "locality_truth" else name, 0), what)
-        for name, what in _METRICS.items()
-        if name in result.metrics
-    ]  # fmt: skip
-    out_lines(table(("", "before", "after", "n", ""), rows))
-    out()
-    seconds, memory = result.seconds, result.memory_mib
-    compiling = f"{seconds['compile']:.1f} s to compile, {seconds['per_edit']:.2f} s an edit"
-    out(f"{compiling}, {seconds['total']:.1f} s in all")
-    out(", ".join(f"{name.replace('_', ' ')} {value:.0f} MiB" for name, value in memory.items()))
-
-
-def _percent(shares: Any, name: str) -> str:
-    return f"{shares[name]:.1%}" if name in shares else "-"

@@ -219,6 +219,33 @@ def test_bench_measures_and_leaves_the_model_alone(
     assert taught_world.run("bench", taught_folder, edits, "--save", saved).code == 1
 
 
+def test_bench_runs_several_algorithms_side_by_side(
+    taught_world: World, taught_folder: Path, tmp_path: Path
+) -> None:
+    edits, result = tmp_path / "edits.json", tmp_path / "result.json"
+    edits.write_text(json.dumps([
+        {"prompt": f"The capital of {subject} is", "subject": subject, "target_new": target,
+         "locality": {"near": {"prompt": "The capital of Ostrina is", "ground_truth": "Ulmo"}}}
+        for subject, target in (("Zorland", "Kelto"), ("Quenia", "Mipa"))
+    ]))  # fmt: skip
+    quick = ("--set", "layers=[1]", "--set", "steps=4", "--json", result)
+    done = taught_world.run("--config", taught_world.settings, "bench", taught_folder, edits, "--algorithm",
+                            "memit, ft", "--mode", "all", *quick)  # fmt: skip
+    assert done.code == 0, done.err
+    runs = json.loads(result.read_text())["runs"]
+    assert [(run["settings"]["algorithm"], run["settings"]["mode"]) for run in runs] == [
+        ("memit", "joint"), ("memit", "sequential"), ("ft", "joint"), ("ft", "sequential"),
+    ]  # fmt: skip
+    lines = [line.split() for line in done.out.splitlines()]
+    assert [line[0] for line in lines if line and line[0] in ("unedited", "memit", "ft")] == [
+        "unedited", "memit", "memit", "ft", "ft",
+    ]  # fmt: skip
+    two = ("bench", taught_folder, edits, "--mode", "all")
+    assert taught_world.run(*two, "--save", tmp_path / "edited").code == 2
+    wrong = taught_world.run("bench", taught_folder, edits, "--algorithm", "magic")
+    assert wrong.code != 0 and "magic" in wrong.err and "Traceback" not in wrong.err
+
+
 def test_doctor_looks_at_everything(taught_world: World, tmp_path: Path) -> None:
     with taught_world.store():
         pass
