@@ -84,7 +84,7 @@ def make(plan: Plan) -> None:
         build_random(folder)
     lm = load_lm(plan.model, dtype="float32", device="cpu")
     _write(work / "about.json", asdict(about(lm, _RANDOM_LAYERS if invented else ())))
-    texts = told(_corpus(), plan.texts) if invented else own_samples(lm, plan.texts, _SAMPLE_TOKENS, 0)
+    texts = told(world_corpus(), plan.texts) if invented else own_samples(lm, plan.texts, _SAMPLE_TOKENS, 0)
     _write(work / "texts.json", texts)
     catalogue, relations = load_catalogue([WORLD]), load_relations(data_file("relations.yaml"))
     for name, count, seed, others in plan.sets:
@@ -145,7 +145,7 @@ def invented_requests(
     return found
 
 
-def _corpus() -> Corpus:
+def world_corpus() -> Corpus:
     return prepare(load_world(), seed=0)
 
 
@@ -156,7 +156,7 @@ def told(corpus: Corpus, count: int) -> list[str]:
 
 def build_random(folder: Path) -> None:
     """A checkpoint with seeded random weights, in float32. The folder appears whole or not at all."""
-    tokenizer = train_tokenizer(_corpus(), _VOCABULARY, seed=0)
+    tokenizer = train_tokenizer(world_corpus(), _VOCABULARY, seed=0)
     torch.manual_seed(0)
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     family: Any = AutoModelForCausalLM
