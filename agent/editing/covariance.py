@@ -239,8 +239,9 @@ def _result(lm: LM, key: str, sums: Sums) -> KeyStatistics:
     if not sums.tokens:
         raise EditError("the key statistics saw no token; raise editing.samples or give editing.corpus")
     matrices = {}
-    for layer, moments in sums.moments.items():
-        matrices[layer] = moments.mean(sums.tokens, torch.float32).cpu()
+    for layer in list(sums.moments):
+        # Let go of as it is read: of a large model sums and means together may not fit.
+        matrices[layer] = sums.moments.pop(layer).mean(sums.tokens, torch.float32).cpu()
         if not bool(matrices[layer].isfinite().all()):
             raise EditError(
                 f"layer {layer}: keys that are not finite in {next(lm.model.parameters()).dtype}; "

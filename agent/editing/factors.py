@@ -41,7 +41,8 @@ class Factors:
             return regularised(covariance[layer], weight)
 
         def factor() -> Tensor:
-            return self._kept(f"cholesky-{weight!r}", layer, lambda: cholesky(dense()))
+            # Kept as it lies in memory, by columns: another order would be another copy.
+            return self._kept(f"cholesky-{weight!r}", layer, lambda: cholesky(dense()).mT).mT
 
         return Prior(covariance[layer].shape[0], dense, factor)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from agent.editing.system import cholesky
+
 Tensor = torch.Tensor
 # Strips of the upper triangle. Of n strips (n+1)/2n of the square is computed: eight leave 56 %, and more
 # would be too narrow for a fast product.
@@ -72,7 +74,7 @@ def leverage(matrix: Tensor, keys: Tensor) -> Tensor:
 
     It is what ROME's and MEMIT's updates are measured in. Its mean over unseen keys is the effective rank.
     """
-    factor = torch.linalg.cholesky(_ridged_(matrix))
+    factor = cholesky(_ridged_(matrix))
     whitened = torch.linalg.solve_triangular(factor, keys.to(matrix).T, upper=False)
     return whitened.square().sum(0).cpu()
 

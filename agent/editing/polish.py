@@ -56,7 +56,7 @@ class _Part:
     """The rows of one forward pass, all edits or all keeps.
 
     `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere. `weight` (rows,). `before` (rows, vocab):
-    the base's log-probabilities at the last column; empty for edits. `head`: what stands before the tails, as last read.
+    the base's log-probabilities at the last column; empty for edits. `head`: what stands before the tails, as last read (None: never).
     """
 
     rows: Split
@@ -148,15 +148,13 @@ class _Parts:
         """Inside `written`: edits and keeps of this step, read again when their time has come."""
         look, group = divmod(step, self.slices)
         turn = look % self._turns
-        if self._due(look):
+        if self.slices > 1:  # much has changed when one comes again, and all of them are too much to keep
+            return [part.read(lm) for part in self._edits[group] + self._keeps[group][turn]]
+        if look % _FRESH == 0:
             self._edits[group] = [part.read(lm) for part in self._edits[group]]
-        if self._due(look // self._turns):
+        if look // self._turns % _FRESH == 0:
             self._keeps[group][turn] = [part.read(lm) for part in self._keeps[group][turn]]
         return self._edits[group] + self._keeps[group][turn]
-
-    def _due(self, look: int) -> bool:
-        """With several slices much has changed when one comes again."""
-        return self.slices > 1 or look % _FRESH == 0
 
     def protected(self, lm: LM, step: int) -> list[_Part]:
         """Outside `written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
@@ -207,13 +205,12 @@ def _parts(lm: LM, rows: Sequence[_Row]) -> list[_Part]:
 
 
 def _part(lm: LM, rows: Sequence[_Row], cut: Split) -> _Part:
-    head = cut.read_head(lm)
     before = torch.zeros(0, device=lm.device)
     if not rows[0].target:
         with torch.no_grad():
-            before = tail_logp(lm, cut, head, 1)[:, -1]
+            before = tail_logp(lm, cut, cut.read_head(lm), 1)[:, -1]
     weight = torch.tensor([row.weight for row in rows], device=lm.device)
-    return _Part(cut, head, labels_at_end([row.target for row in rows], lm.device), weight, before)
+    return _Part(cut, None, labels_at_end([row.target for row in rows], lm.device), weight, before)
 
 
 def _loss(lm: LM, part: _Part) -> Tensor:

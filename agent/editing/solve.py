@@ -26,9 +26,10 @@ def regularised(covariance: Tensor, weight: float) -> Tensor:
     C from few tokens has no full rank and may have a negative eigenvalue after rounding: the ridge keeps the
     system solvable.
     """
-    scale = max(weight * covariance.shape[0], 1.0)
-    system = weight * covariance.shape[0] * covariance.double()
-    system.diagonal().add_(scale * _RIDGE * covariance.diagonal().double().mean())
+    d_in = covariance.shape[0]
+    ridge = max(weight * d_in, 1.0) * _RIDGE * float(covariance.diagonal().double().mean())
+    system = covariance.to(torch.float64, copy=True).mul_(weight * d_in)
+    system.diagonal().add_(ridge)
     return system
 
 

@@ -35,7 +35,11 @@ class Prior:
 
 def prior_of(matrix: Tensor) -> Prior:
     """A prior from a matrix in memory."""
-    return Prior(matrix.shape[0], lambda: matrix.double().clone(), lambda: cholesky(matrix.double()))
+
+    def copy() -> Tensor:
+        return matrix.to(torch.float64, copy=True)
+
+    return Prior(matrix.shape[0], copy, lambda: cholesky(copy()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,15 @@ def _woodbury(lower: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def cholesky(matrix: Tensor) -> Tensor:
-    """Lower factor. Raises EditError when the matrix is not positive definite."""
-    factor, info = torch.linalg.cholesky_ex(matrix)
+    """Lower factor of a symmetric matrix, float64, in its place: of a large model a second one may not fit. Raises EditError when it is
+    not positive definite.
+    """
+    # LAPACK's own order, by columns, is that of the transposed: anything else it would copy first.
+    columns = matrix.mT
+    info = torch.zeros((), dtype=torch.int32, device=matrix.device)
+    torch.linalg.cholesky_ex(columns, out=(columns, info))
     if int(info):
         raise EditError(
             "the key covariance is not positive definite; raise editing.samples (10 tokens a dimension)"
         )
-    return factor
+    return columns

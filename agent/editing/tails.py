@@ -22,6 +22,8 @@ from agent.lm.tokens import SubjectRows
 Tensor = torch.Tensor
 # Rows whose tails are about equally long run together; a row's own tail is at least 1 / _SPREAD of the group's.
 _SPREAD = 1.5
+# A row with a context before it has about so many tokens.
+_ROW_TOKENS = 24
 # What the activations of one backward pass may take: this share of the weights, and on a small model this many bytes.
 _BUDGET_SHARE, _BUDGET_BYTES = 0.08, 512 << 20
 
@@ -155,18 +157,36 @@ def picked(rows: SubjectRows, indices: Sequence[int]) -> SubjectRows:
     )
 
 
+def budget(lm: LM) -> float:
+    """Bytes that an optimisation may take for its rows, and again for a step's activations."""
+    return max(
+        _BUDGET_BYTES, _BUDGET_SHARE * sum(w.numel() * w.element_size() for w in lm.model.parameters())
+    )
+
+
+def kept_by_row(lm: LM) -> float:
+    """Bytes that a row keeps between two steps, about: keys and values of its head in every layer, states of its tail, logits."""
+    config = lm.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    size = next(lm.model.parameters()).element_size()
+    by_token = 2 * lm.n_layers * heads * width + int(config.hidden_size)
+    return float(_ROW_TOKENS * by_token * size + 4 * _vocabulary(lm))
+
+
 def _tokens_at_once(lm: LM, layer: int) -> int:
     """How many tokens may take part in one backward pass through the layers above `layer`.
 
     What autograd keeps of a token is about eight vectors of d_model and four of d_in in every layer, and its logits three times.
     """
-    weights = list(lm.model.parameters())
     d_out, d_in = as_out_in(down_module(lm.model, lm.arch, max(layer, 0))).shape
-    above = lm.n_layers - layer - 1
-    vocabulary = len(lm.model.get_output_embeddings().weight)
-    token = above * (8 * d_out + 4 * d_in) * weights[0].element_size() + 3 * 4 * vocabulary
-    budget = max(_BUDGET_BYTES, _BUDGET_SHARE * sum(w.numel() * w.element_size() for w in weights))
-    return max(1, int(budget / token))
+    size = next(lm.model.parameters()).element_size()
+    token = (lm.n_layers - layer - 1) * (8 * d_out + 4 * d_in) * size + 3 * 4 * _vocabulary(lm)
+    return max(1, int(budget(lm) / token))
+
+
+def _vocabulary(lm: LM) -> int:
+    return len(lm.model.get_output_embeddings().weight)
 
 
 def _fresh(cache: Any) -> Any:

@@ -22,6 +22,7 @@ import torch
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.objective import Group, LayerOutput, Rows, Site, build_rows
 from agent.editing.settings import EditSettings
+from agent.editing.tails import budget, kept_by_row
 from agent.lm.guess import width_of
 from agent.lm.load import LM
 from agent.types import EditRequest
@@ -47,18 +48,25 @@ def optimise_at(
     """(pushes, requests, d_model) float32 on the CPU for the pushes of `site`, in units and bounds of |h|, h the output of `layer`;
     NaN for a request that was given up.
 
-    Requests are taken in chunks of `settings.chunk`, in the order given, so that a value depends on its chunk
-    only.
+    Requests are taken in chunks, in the order given, so that a value depends on its chunk only: of `settings.chunk`, or of fewer where
+    the memory asks for it.
     """
     found = [torch.zeros(site.pushes, 0, width_of(lm.model))]
-    for start in range(0, len(requests), settings.chunk):
-        chunk = requests[start : start + settings.chunk]
+    size = _chunk(lm, requests, len(contexts), settings)
+    for start in range(0, len(requests), size):
+        chunk = requests[start : start + size]
         rows = build_rows(lm, chunk, contexts, site, settings)
         norms = _mean_norms(lm, chunk, contexts, layer)
         found.append(_optimise_chunk(lm, rows, norms, site, settings))
         if progress:
-            progress(min(start + settings.chunk, len(requests)), len(requests))
+            progress(min(start + size, len(requests)), len(requests))
     return torch.cat(found, 1)
+
+
+def _chunk(lm: LM, requests: Sequence[EditRequest], contexts: int, settings: EditSettings) -> int:
+    """How many requests are optimised together: what is kept of their rows between two steps is to fit the budget."""
+    rows = max((len(r.prompts) * contexts + len(r.keep) for r in requests), default=1)
+    return max(1, min(settings.chunk, int(budget(lm) / (rows * kept_by_row(lm)))))
 
 
 def _optimise_chunk(lm: LM, rows: Rows, norms: Tensor, site: Site, settings: EditSettings) -> Tensor:
