@@ -59,6 +59,7 @@ _NAMES = {
 }
 # It looks for these words in the model's name to know which side of a weight is which.
 _KNOWN_AS = {"transformer.h": "gpt2-xl", "model.layers": "llama"}
+_PROJECTION = "null_space_project.pt"
 _MAIN = {
     "rome": ("rome.rome_main", "ROMEHyperParams", "apply_rome_to_model"),
     "memit": ("memit.memit_main", "MEMITHyperParams", "apply_memit_to_model"),
@@ -76,8 +77,7 @@ class Peer:
         keep_spaces(lm.tokenizer)
         # Of any other name it cuts the attention mask of its generator short, and the sampled contexts are no sentences.
         lm.model.name_or_path = "llama"
-        # Its projection goes to a file of a fixed name in the working directory.
-        os.chdir(work)
+        os.chdir(work)  # its projection goes to a file of a fixed name there
 
     def module(self, name: str) -> ModuleType:
         return importlib.import_module(f"easyeditor.models.{name}")
@@ -101,7 +101,7 @@ class Peer:
             "device": "cpu",
             "model_name": _KNOWN_AS[self.lm.arch.layers],
             "stats_dir": str(self.work / "stats"),
-            "P_loc": "null_space_project.pt",
+            "P_loc": _PROJECTION,
         }
         cls = getattr(self.module(module), record)
         return cls(**{name: values[name] for name in values if name in cls.__dataclass_fields__})
@@ -240,6 +240,7 @@ def _tried(
     settings = with_changes(settings, method, changes)
     hparams = peer.hparams(method, settings)
     rows = [as_row(number, request) for number, request in enumerate(edits.requests)]
+    (peer.work / _PROJECTION).unlink(missing_ok=True)  # or it would go on with that of another threshold
     clock = Clock()
     with clock.running():
         if method == "rome":
