@@ -3,7 +3,8 @@
     python -m benchmarks.vs_easyedit --easyedit CHECKOUT [--model pocket|llama-100m|gpt2-100m|PATH] [--edits 100] [--json FILE]
 
 EasyEdit (github.com/zjunlp/EasyEdit) is imported from the checkout that you name, with stand-ins for packages that its three methods
-do not use (`benchmarks.versus.easyedit`); nothing of it is in this repository. Every measurement has a process of its own, on the CPU.
+do not use (`benchmarks.versus.easyedit` says which, and what else is arranged so that it is at its best here); nothing of it is in
+this repository. Every measurement has a process of its own, on the CPU. Without `--work` everything is made in a temporary folder.
 
 Both sides get the same float32 model, texts for the statistics, facts and first prompt of each fact. One edit is made before the
 clock runs, so statistics and whatever else a side caches are there. ROME: each edit alone on the unedited model. MEMIT and AlphaEdit:
@@ -111,7 +112,7 @@ class Comparison:
         return found
 
     def _child(self, module: str, *arguments: Path) -> str:
-        """Run `benchmarks.versus.<module>`; the last line of its complaint when it fails, else nothing."""
+        """Run `benchmarks.versus.<module>`: nothing, or why it failed (the last line of its complaint)."""
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(self.options.threads),
@@ -123,29 +124,34 @@ class Comparison:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
         )
-        (self.run / f"{module}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-        if done.returncode == 0:
-            return ""
-        lines = done.stderr.strip().splitlines()
-        return lines[-1] if lines else f"ended with {done.returncode}"
+        with (self.run / f"{module}.log").open("a", encoding="utf-8") as log:
+            log.write(done.stdout + done.stderr)
+        if done.returncode < 0:
+            return f"ended by signal {-done.returncode}"
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        return lines[-1] if done.returncode else ""
 
 
 def compare(comparison: Comparison, options: argparse.Namespace) -> dict[str, Any]:
     """Every method on every side. A side that fails is told of in the table, the others go on."""
-    comparison.prepare(
-        [("many", options.edits, options.seed, _OTHERS), ("few", options.singles, options.seed, _OTHERS)]
-    )
-    results: dict[str, dict[str, Any]] = {}
-    if "statistics" in options.tasks:
-        results["statistics"] = {s: comparison.measure(s, "statistics", "few") for s in ("easyedit", "same")}
-    for method in METHODS:
-        if method in options.tasks:
-            edits = "few" if method == "rome" else "many"
-            results[method] = {s: comparison.measure(s, method, edits, method) for s in get_args(Side)}
-    title = f"{options.model}, {options.threads} thread(s), CPU; layers {', '.join(map(str, comparison.about.layers))}"
-    parts = [f"### {title}", costs(results, options.edits), quality(results), failures(results)]
+    sets = (("many", options.edits), ("few", options.singles))
+    comparison.prepare([(name, count, options.seed, _OTHERS) for name, count in sets])
+    found: dict[str, Any] = {
+        "peer": {m: asdict(comparison.peer(m)) for m in METHODS},
+        "results": {task: {} for task in options.tasks},
+    }
+    for task, sides in found["results"].items():
+        for side in get_args(Side):
+            if (task, side) != ("statistics", "shipped"):
+                edits = "few" if task == "rome" else "many"
+                sides[side] = comparison.measure(side, task, edits, "memit" if task == "statistics" else task)
+                save(comparison, options, found)
+    layers = ", ".join(map(str, comparison.about.layers))
+    title = f"### {options.model}, {options.threads} thread(s), CPU; layers {layers}"
+    results = found["results"]
+    parts = [title, costs(results, options.edits), quality(results), failures(results)]
     print("\n\n".join(part for part in parts if part))
-    return {"results": results, "peer": {m: asdict(comparison.peer(m)) for m in METHODS}}
+    return found
 
 
 def tune(comparison: Comparison, options: argparse.Namespace) -> dict[str, Any]:
@@ -222,9 +228,14 @@ def main() -> None:
         # Caches are made anew in every run: EasyEdit names its files by the model's folder, not by its weights.
         run = Path(tempfile.mkdtemp(prefix="run-", dir=work))
         comparison = Comparison(options, run, model_folder(options.model, work))
-        found = (tune if options.tune else compare)(comparison, options)
-        if options.json:
-            options.json.write_text(json.dumps({**described(options, comparison), **found}, indent=1))
+        save(comparison, options, (tune if options.tune else compare)(comparison, options))
+
+
+def save(comparison: Comparison, options: argparse.Namespace, found: dict[str, Any]) -> None:
+    """What was found so far: a long comparison may be broken off."""
+    if options.json:
+        whole = {**described(options, comparison), **found}
+        options.json.write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
 def described(options: argparse.Namespace, comparison: Comparison) -> dict[str, Any]:
