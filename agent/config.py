@@ -32,6 +32,8 @@ PROJECT_FILE = "factd.yaml"
 MODEL_FILE = "factd-editing.yaml"
 _PREFIX = "FACTD_"
 _PATHS_OR_NAMES = ("model.path", "ner")
+# Fields of the records here that no file may set.
+_DERIVED = ("given",)
 # Variables that steer the program and are no settings.
 _NOT_SETTINGS = ("FACTD_CONFIG", "FACTD_FAULT", "FACTD_TRACEBACK")
 
@@ -110,7 +112,8 @@ class DaemonSettings:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a run depends on. `preserve_limit`: keys of other subjects' facts that a compilation
-    protects.
+    protects. `given`: keys of `editing` that somebody chose, so that nothing measured takes their place; no key
+    itself.
     """
 
     state: Path = Path("state")
@@ -124,6 +127,7 @@ class Settings:
     verify: VerifySettings = VerifySettings()
     policy: Policy = field(default_factory=Policy)
     daemon: DaemonSettings = DaemonSettings()
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,8 @@ def load_with_origin(
         settled = _resolved(Settings, dict(layer.values), layer, "")
         _overlay(merged, settled, layer.origin, origins, "")
     try:
-        return build(Settings, merged, "settings"), origins
+        settings = build(Settings, merged, "settings")
+        return dataclasses.replace(settings, given=_given(settings, origins)), origins
     except ConfigError as error:
         raise ConfigError(f"{_culprit(str(error), origins)}{error}") from error
 
@@ -176,6 +181,14 @@ def model_editing(path: str) -> dict[str, Any]:
     return _resolved(EditSettings, values, _Layer(str(file), file.parent.absolute(), {}), "")
 
 
+def of_checkpoint(path: str) -> Settings:
+    """The built-in settings with what this checkpoint says of itself; no file of a user, no variable. Raises ConfigError."""
+    values: dict[str, Any] = {"model": {"path": path}, "editing": model_editing(path)}
+    settings = build(Settings, values, "settings")
+    origins = {f"editing.{key}": path for key in values["editing"]}
+    return dataclasses.replace(settings, given=_given(settings, origins))
+
+
 def _of_model(layers: list[_Layer]) -> list[_Layer]:
     """Settings found for one checkpoint travel with it, and give way to everything that its user writes."""
     paths = [_resolved(ModelSettings, {"path": path}, layer, "model.")["path"] for layer in layers
@@ -183,6 +196,16 @@ def _of_model(layers: list[_Layer]) -> list[_Layer]:
     path = paths[-1] if paths else ModelSettings().path
     values = model_editing(path)
     return [_Layer(str(Path(path) / MODEL_FILE), Path(path), {"editing": values})] if values else []
+
+
+def _given(settings: Settings, origins: Mapping[str, str]) -> frozenset[str]:
+    """The keys of `editing` that any layer sets. `layers: []` leaves the choice open. A checkpoint's own file is a whole: what it
+    does not mention goes with the rest of it as built in, and is given as well.
+    """
+    if (Path(settings.model.path) / MODEL_FILE).is_file():
+        return frozenset(f.name for f in dataclasses.fields(EditSettings))
+    named = {key.removeprefix("editing.") for key in origins if key.startswith("editing.")}
+    return frozenset(named if settings.editing.layers else named - {"layers"})
 
 
 def _culprit(message: str, origins: Mapping[str, str]) -> str:
@@ -199,6 +222,8 @@ def flat(settings: Settings) -> dict[str, Any]:
 
     def walk(value: object, prefix: str) -> None:
         for f in dataclasses.fields(value):  # type: ignore[arg-type]
+            if f.name in _DERIVED:
+                continue
             inner = getattr(value, f.name)
             if is_dataclass(inner):
                 walk(inner, f"{prefix}{f.name}.")
@@ -261,7 +286,7 @@ def _resolved(cls: Any, values: dict[str, Any], layer: _Layer, prefix: str) -> d
     """Check the keys of one layer and make its relative paths absolute, while it is known which file they
     stand in.
     """
-    hints = typing.get_type_hints(cls)
+    hints = {key: hint for key, hint in typing.get_type_hints(cls).items() if key not in _DERIVED}
     check_keys(values, tuple(hints), f"{layer.origin}: {prefix.rstrip('.') or 'settings'}")
     settled: dict[str, Any] = {}
     for key, value in values.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from agent.catalogue import Catalogue
+from agent.catalogue import Catalogue, KnownFact
 from agent.editfiles import EditEntry
 from agent.editing.compile import stage
 from agent.editing.flips import flip_shares, free_settings
@@ -105,11 +105,18 @@ def from_catalogue(
     Behind it, because otherwise the subject's last token is the prompt's, and nobody could say which of the two carries the fact.
     `other` is an object of another subject.
     """
+    return tuple(traced for _, traced in with_another_object(catalogue, relations, seed))
+
+
+def with_another_object(
+    catalogue: Catalogue, relations: Mapping[str, Relation], seed: int
+) -> list[tuple[KnownFact, TracedFact]]:
+    """What `from_catalogue` asks about, with the catalogue's own entry."""
     rng = random.Random(seed)
     objects: dict[str, dict[str, None]] = {}
     for fact in catalogue.facts.values():
         objects.setdefault(fact.relation, {}).update(dict.fromkeys(fact.objects))
-    found = []
+    found: list[tuple[KnownFact, TracedFact]] = []
     for fact in catalogue.facts.values():
         others = [name for name in objects[fact.relation] if name not in fact.objects]
         if fact.relation not in relations or not others:
@@ -117,9 +124,9 @@ def from_catalogue(
         prompts = relations[fact.relation].prompts("edit", catalogue.entity(fact.subject))
         fitting = [prompt for prompt in prompts if _goes_on(prompt, fact.subject)]
         other = rng.choice(others)
-        found += [TracedFact(prompt, fact.subject, fact.objects[0], other) for prompt in fitting[:1]]
+        found += [(fact, TracedFact(prompt, fact.subject, fact.objects[0], other)) for prompt in fitting[:1]]
     rng.shuffle(found)
-    return tuple(found)
+    return found
 
 
 def from_edits(entries: Sequence[EditEntry], seed: int) -> tuple[TracedFact, ...]:

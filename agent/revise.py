@@ -25,7 +25,7 @@ from agent.store.revisions import Candidate
 from agent.trial import Trials, given_up, try_out
 from agent.types import Fact, FactKey, Proposal, Report, Revision
 from agent.verify.gate import bisect
-from agent.workshop import Workshop
+from agent.workshop import Workshop, settled
 
 _LEASE_S = 3600.0
 
@@ -77,6 +77,7 @@ def _member_ids(shop: Workshop, revision_id: int) -> set[int]:
 
 def _revise(shop: Workshop, live: Sequence[Proposal], new: Sequence[Proposal], owner: str) -> Revised:
     lm, trials = shop.base(), Trials()
+    shop = settled(shop, lm)
     kept_live = _not_replaced(live, new)
     by_key = {p.fact.key: p for p in [*kept_live, *new]}
 

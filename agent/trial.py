@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from agent.editing.cache import load_values, save_values
 from agent.editing.compile import Compiled, Material, Tensor, compile_delta, find_values
 from agent.editing.delta import applied
-from agent.editing.layers import default_layers
 from agent.editing.requests import value_key
 from agent.editing.settings import EditSettings
 from agent.errors import EditError
@@ -27,7 +26,7 @@ from agent.store import queue
 from agent.types import EditRequest, Probe, Proposal, Report
 from agent.verify.gate import judged
 from agent.verify.metrics import Snapshot, compare, snapshot
-from agent.workshop import Workshop
+from agent.workshop import Workshop, editing_for
 
 # Enough for every probe of some dozens of facts: the search for culprits ranks facts by their failures.
 _FAILURES = 800
@@ -82,9 +81,7 @@ class _Job:
 
 
 def _job(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Job:
-    settings = shop.settings.editing
-    if not settings.layers:
-        settings = replace(settings, layers=default_layers(lm, settings.algorithm, shop.cache))
+    settings = editing_for(shop.settings, lm, shop.cache)
     requests = [request_of(shop, p) for p in proposals]
     folder = shop.cache / "values"
     keys = [value_key(lm, request, settings.layers, settings) for request in requests]

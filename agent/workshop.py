@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.catalogue import Catalogue, load_catalogue
 from agent.config import Settings
+from agent.editing.calibrated import calibrated
 from agent.editing.delta import Delta, applied, empty_delta, load_delta
+from agent.editing.layers import default_layers
+from agent.editing.settings import EditSettings
 from agent.errors import ModelError
 from agent.lm.arch import Arch
 from agent.lm.load import LM, load_lm
@@ -69,6 +72,23 @@ class Workshop:
     @property
     def cache(self) -> Path:
         return (self.revisions_from or self.store).folder / "cache"
+
+
+def editing_for(settings: Settings, lm: LM, cache: Path | None) -> EditSettings:
+    """The settings with which this model is edited: as given, then what `factd calibrate` found for these weights and left in `cache`,
+    then the default layers.
+    """
+    editing = settings.editing
+    found = (calibrated(cache, lm, editing.algorithm) if cache else None) or {}
+    editing = replace(editing, **{key: value for key, value in found.items() if key not in settings.given})
+    return replace(editing, layers=editing.layers or default_layers(lm, editing.algorithm, cache))
+
+
+def settled(shop: Workshop, lm: LM) -> Workshop:
+    """The workshop with `editing_for` as its settings, so that they stay what they are if somebody calibrates the model meanwhile."""
+    editing = editing_for(shop.settings, lm, shop.cache)
+    given = frozenset(f.name for f in fields(editing))
+    return replace(shop, settings=replace(shop.settings, editing=editing, given=given))
 
 
 def load_model(settings: Settings) -> LM:

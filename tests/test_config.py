@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import Settings, changed, flat, load, load_with_origin, model_editing
+from agent.config import Settings, changed, flat, load, load_with_origin, model_editing, of_checkpoint
 from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
 from agent.paths import FEEDS, POCKET, WORLD, data_file, shipped
@@ -49,6 +49,28 @@ def test_a_checkpoints_own_settings_give_way_to_the_users(folder: Path) -> None:
     write(folder / "model" / "factd-editing.yaml", "stepps: 7\n")
     with pytest.raises(ConfigError, match=r"factd-editing\.yaml.*stepps.*steps"):
         load(environ={})
+
+
+def test_which_keys_of_editing_somebody_gave_is_known(folder: Path) -> None:
+    """From whatever layer; `layers: []` is no choice. A checkpoint's own file is a whole."""
+    assert load(data_file("demo.yaml"), environ={}).given >= {"layers", "clamp", "covariance", "preserve"}
+    (folder / "model").mkdir()
+    write(folder / "factd.yaml", "model: {path: ./model}\nediting: {clamp: 2.0, layers: []}\n")
+    assert load(environ={}).given == {"clamp"}
+    assert load(environ={"FACTD_EDITING__LAYERS": "[1, 2]"}).given == {"clamp", "layers"}
+    assert of_checkpoint("model").given == set()
+    write(folder / "model" / "factd-editing.yaml", "steps: 7\n")
+    assert load(environ={}).given == of_checkpoint("model").given >= {"layers", "preserve"}
+    assert of_checkpoint("model").editing == EditSettings(steps=7)
+
+
+def test_what_was_given_is_no_key_itself(folder: Path) -> None:
+    write(folder / "factd.yaml", "given: [clamp]\n")
+    with pytest.raises(ConfigError, match="unknown key 'given'"):
+        load(environ={})
+    with pytest.raises(ConfigError, match="unknown key 'given'"):
+        load(data_file("demo.yaml"), environ={"FACTD_GIVEN": "[clamp]"})
+    assert "given" not in flat(Settings())
 
 
 @pytest.mark.parametrize(("word", "wanted"), [
@@ -250,6 +272,8 @@ def test_auto_approval_is_a_list_of_rules_or_off(folder: Path) -> None:
 def keys_of(cls: Any, prefix: str = "") -> set[str]:
     found: set[str] = set()
     for field in fields(cls):
+        if field.name == "given":  # derived
+            continue
         default = getattr(Settings() if cls is Settings else cls, field.name)
         found |= (
             keys_of(default, f"{prefix}{field.name}.") if is_dataclass(default) else {prefix + field.name}

@@ -24,6 +24,7 @@ RULES: dict[str, set[str]] = {
     "paths": {"errors"},
     "policy": {"errors"},
     "typed": {"errors", "strict"},
+    "descent": set(),
     "relations": {"types", "errors", "strict"},
     "catalogue": {"types", "errors", "strict"},
     "config": {*GROUND, "paths", "policy", "typed", "editing.settings"},
@@ -51,6 +52,9 @@ UPSTAIRS = {
     "material",
     "bench",
     "locate",
+    "calibrate",
+    "swaps",
+    "swapped",
     "cli",
     "demo",
     "editfiles",
@@ -71,7 +75,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "matplotlib": {"cli"},
     "yaml": {"strict", "config", "typed", "demo"},
 }
-PURE = ("types", "policy", "voices", "eligible", "choose", "decide")
+PURE = ("types", "descent", "policy", "voices", "eligible", "choose", "decide")
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from agent.config import load
+from agent.catalogue import load_catalogue
+from agent.config import Settings, load
+from agent.editing.calibrated import save_calibrated
 from agent.editing.compile import Material, compile_delta
+from agent.editing.settings import EditSettings
 from agent.errors import ModelError
-from agent.workshop import load_model
+from agent.lm.load import load_lm
+from agent.store.db import open_store
+from agent.workshop import Workshop, editing_for, load_model, settled
 from tests.editing.edits import ZORLAND, settings
 from tests.models import make_tokenizer
+from tests.store import samples
 
 
 @pytest.fixture
@@ -49,3 +56,37 @@ def test_a_wrong_line_is_an_error_that_proposes_the_right_one(strange: Path) -> 
     file.write_text(f"model:\n  path: ./model\n  device: cpu\n  arch: {arch}\n")
     with pytest.raises(ModelError, match=r"no module transformer\.h.*layers: transformer\.blocks"):
         load_model(load(file, environ={}))
+
+
+def test_calibrated_settings_fill_what_nobody_gave(tmp_path: Path, taught_folder: Path) -> None:
+    lm = load_lm(str(taught_folder), device="cpu")
+    best = {"layers": [0, 1], "clamp": 0.9, "covariance": 0.3, "preserve": 0.05}
+    save_calibrated(tmp_path, lm, {"base_sha": lm.sha, "algorithm": "memit", "kept": True, "best": best})
+    nothing = Settings()
+    assert editing_for(nothing, lm, None).layers == (0,)
+    found = editing_for(nothing, lm, tmp_path)
+    assert found == EditSettings(layers=(0, 1), clamp=0.9, covariance=0.3, preserve=0.05)
+    assert found.sha != editing_for(nothing, lm, None).sha
+    rome = replace(nothing, editing=EditSettings(algorithm="rome"))
+    assert editing_for(rome, lm, tmp_path) == EditSettings(algorithm="rome", layers=(0,))
+    own = replace(nothing, editing=EditSettings(clamp=2.0), given=frozenset({"clamp", "layers"}))
+    assert editing_for(own, lm, tmp_path) == EditSettings(
+        layers=(0,), clamp=2.0, covariance=0.3, preserve=0.05
+    )
+    (tmp_path / f"calibrated-memit-{lm.sha[:24]}.json").write_text("{")
+    assert editing_for(nothing, lm, tmp_path) == editing_for(nothing, lm, None)
+
+
+def test_a_run_keeps_its_settings_whatever_is_calibrated_meanwhile(
+    tmp_path: Path, taught_folder: Path
+) -> None:
+    lm = load_lm(str(taught_folder), device="cpu")
+    with open_store(tmp_path, samples.NOW, create_missing=True) as store:
+        shop = Workshop(Settings(), store, {}, load_catalogue([]))
+        before = settled(shop, lm)
+        assert before.settings.editing == editing_for(shop.settings, lm, shop.cache)
+        best = {"layers": [1], "clamp": 0.9, "covariance": 0.3, "preserve": 0.05}
+        document = {"base_sha": lm.sha, "algorithm": "memit", "kept": True, "best": best}
+        save_calibrated(shop.cache, lm, document)
+        assert editing_for(before.settings, lm, shop.cache) == before.settings.editing
+        assert settled(shop, lm).settings.editing.layers == (1,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,12 +63,15 @@ def bench(
 
     Scored by free generation after all edits. Edit settings are the built-in ones and the checkpoint's own
     (factd-editing.yaml), or those of the file given
-    as `factd --config FILE bench ...`; the options above change them. Several algorithms or modes, as in
+    as `factd --config FILE bench ...`; the options above change them. With `--config` or `--state`, what `factd calibrate` and
+    `factd locate` left in the state folder takes the place of what nobody set. Several algorithms or modes, as in
     `--algorithm memit,rome --mode all`, are run one after the other and shown side by side.
     """
     asked = session(ctx)
     settings = _settings(asked, {"batch": batch}, set_ or [], model, dtype)
-    variants = _variants(settings.editing, algorithm, mode)
+    variants = [
+        replace(settings, editing=editing) for editing in _variants(settings.editing, algorithm, mode)
+    ]
     _check_target(json_file)
     if save is not None and len(variants) > 1:
         raise UsageError("--save keeps one edited checkpoint; name one algorithm and one mode")
@@ -75,17 +79,18 @@ def bench(
 
     entries = read_edits(edits)[:limit]
     from agent.bench import run_bench
-    from agent.workshop import load_model
+    from agent.workshop import editing_for, load_model
 
     results = []
-    # One folder for all runs: what they share is measured once.
+    kept = settings.state / "cache" if asked.config is not None or asked.state is not None else None
+    # One folder for all runs: what they share is measured once. Not the state's own, or the seconds would depend on what is in it.
     with TemporaryDirectory(prefix="factd-bench-") as cache, asked.progress() as line:
         lm = load_model(settings)
-        for editing in variants:
+        for variant in variants:
             result = run_bench(
                 lm,
                 entries,
-                editing,
+                editing_for(variant, lm, kept),
                 save=save,
                 cache=Path(cache),
                 preserve=settings.preserve_limit,
@@ -111,22 +116,25 @@ def _settings(
     asked: Session, options: dict[str, Any], pairs: list[str], model: str, dtype: str | None
 ) -> Settings:
     """Without a named settings file a bench is the same in every folder. Raises ConfigError, UsageError."""
-    from dataclasses import replace
+    from agent.config import changed, load, of_checkpoint
 
-    from agent.config import Settings, changed, load, model_editing
-
-    settings = load(asked.config) if asked.config is not None else Settings()
-    if asked.config is None:
-        own = {key: json.dumps(value) for key, value in model_editing(model).items()}
-        settings = replace(settings, editing=changed(settings.editing, own, "editing"))
+    if asked.config is not None:
+        settings = load(asked.config, state=asked.state, model=model)
+    else:
+        settings = of_checkpoint(model)
+        settings = replace(settings, state=asked.state or settings.state)
     values = {key: str(value) for key, value in options.items() if value is not None}
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign:
             raise UsageError(f"--set {pair!r}: give KEY=VALUE, for instance --set steps=30")
         values[key.strip()] = value
-    chosen = replace(settings.model, path=model, dtype=dtype or settings.model.dtype)
-    return replace(settings, model=chosen, editing=changed(settings.editing, values, "editing"))
+    return replace(
+        settings,
+        model=replace(settings.model, path=model, dtype=dtype or settings.model.dtype),
+        editing=changed(settings.editing, values, "editing"),
+        given=settings.given | set(values),
+    )
 
 
 def _variants(editing: EditSettings, algorithm: str | None, mode: str | None) -> list[EditSettings]:

@@ -161,6 +161,7 @@ def _disk(settings: Settings, _: Session) -> Iterator[Check]:
 
 
 def _model(settings: Settings, asked: Session) -> Iterator[Check]:
+    from agent.editing.calibrated import calibrated
     from agent.store import revisions
     from agent.store.db import DATABASE, read_store
     from agent.workshop import delta_of, load_model
@@ -181,6 +182,9 @@ def _model(settings: Settings, asked: Session) -> Iterator[Check]:
             f"served in {dtype}",
             "rounding loses part of small edits; the verifier asks in this dtype",
         )
+    found = calibrated(settings.state / "cache", lm, settings.editing.algorithm)
+    if used := [key for key in found or {} if key not in settings.given]:
+        yield Check("model", "ok", f"calibrated {', '.join(used)}, as nobody set them")
     if (settings.state / DATABASE).is_file():
         with read_store(settings.state) as store:
             served = revisions.current(store).id

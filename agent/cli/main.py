@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import ask, bench, config, doctor, init, locate, queue, revisions, run, stats
+from agent.cli import ask, bench, calibrate, config, doctor, init, locate, queue, revisions, run, stats
 from agent.cli.session import Session
 from agent.cli.text import err
 from agent.errors import FactdError
@@ -85,6 +85,7 @@ app.command("rollback")(revisions.rollback)
 app.command("blame")(revisions.blame)
 app.command("bench")(bench.bench)
 app.command("locate")(locate.locate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("stats")(stats.stats)
 app.add_typer(config.app, name="config")
 

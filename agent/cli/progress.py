@@ -23,6 +23,7 @@ _NAMES = {
     "known": "asking for known facts",
     "trace": "tracing",
     "flips": "trying free vectors",
+    "search": "settings tried, of at most",
     "before": "asking the base model",
     "verify": "asking the edited model",
 }

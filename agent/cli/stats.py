@@ -76,13 +76,12 @@ def _measure(
     settings = asked.settings()
     editing = _changed(settings.editing, corpus, tokens)
     from agent.editing.covariance import statistics_for
-    from agent.editing.layers import default_layers
     from agent.editing.moments import effective_rank
-    from agent.workshop import load_model
+    from agent.workshop import editing_for, load_model
 
     with _place(settings.state, folder) as kept, asked.progress() as line:
         lm = load_model(settings)
-        layers = layers or editing.layers or default_layers(lm, editing.algorithm, settings.state / "cache")
+        layers = layers or editing_for(settings, lm, settings.state / "cache").layers
         told: list[int] = []
 
         def tell(done: int, total: int) -> None:

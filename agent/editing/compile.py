@@ -45,12 +45,15 @@ class Compiled:
 @dataclass(frozen=True, slots=True)
 class Material:
     """What a compilation reads besides the facts: preserve keys, texts for the covariance (else what the
-    settings say), a cache folder.
+    settings say), a cache folder. `factors`: of statistics that somebody measured already, of these layers at least;
+    `preserve_keys`: of `preserve` on the base, likewise, (texts, d_in) by layer, for joint mode.
     """
 
     preserve: Sequence[SubjectText] = ()
     corpus: Sequence[str] = ()
     cache: Path | None = None
+    factors: Factors | None = None
+    preserve_keys: Mapping[int, Tensor] = field(default_factory=dict)
     known_values: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -173,6 +176,7 @@ def _joint(
         factors=ground.factors,
         preserve=material.preserve,
         settings=settings,
+        preserve_keys=material.preserve_keys if settings.mode == "joint" else {},
     )
     updates = spec.solve(lm, problem)
     if settings.polish and spec.columns:
@@ -196,6 +200,8 @@ def _ground(lm: LM, settings: EditSettings, material: Material, progress: Progre
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
     if not ALGORITHMS[settings.algorithm].covariance:
         return _Ground(layers, contexts, Factors({}))
+    if material.factors is not None:
+        return _Ground(layers, contexts, material.factors)
     tell = stage(progress, "covariance")
     found = statistics_for(lm, layers, settings, texts=material.corpus, folder=material.cache, progress=tell)
     return _Ground(layers, contexts, Factors(found.matrices, found.key, material.cache))

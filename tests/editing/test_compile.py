@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from agent.editing.compile import Material, compile_delta, find_values
+from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, applied
+from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.requests import together, value_key
 from agent.errors import ConfigError, EditError, ModelError
@@ -200,3 +202,29 @@ def test_the_cache_folder_gives_the_same_delta(taught: LM, tmp_path: Path) -> No
 def test_settings_that_cannot_work_are_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"editing.{next(iter(broken))} "):
         settings(**broken)
+
+
+@pytest.mark.parametrize("algorithm", ["memit", "rome", "alphaedit", "emmet", "pmet"])
+def test_what_was_measured_already_is_not_measured_again(taught_llama: LM, algorithm: str) -> None:
+    """Of more layers than are edited; the delta is the same, and a weight of 0 still means that nothing is preserved."""
+    held, wanted = material("Zorland").preserve, settings(algorithm=algorithm, **QUICK)
+    found = statistics_for(taught_llama, [0, 1, 2], wanted)
+    factors = Factors(found.matrices, found.key)
+    keys = keys_and_states(taught_llama, held, [0, 1, 2], batch_rows=wanted.batch_rows).keys
+    told: list[str] = []
+
+    def compiled(preserve: float, *given: object) -> dict[str, torch.Tensor]:
+        some = Material(held, factors=factors, preserve_keys=keys) if given else Material(held)
+        weighed = dataclasses.replace(wanted, preserve=preserve)
+        delta = compile_delta(
+            taught_llama, [ZORLAND], weighed, some, lambda name, *_: told.append(name)
+        ).delta
+        return {name: update.dense() for name, update in delta.updates.items()}
+
+    with_keys = compiled(1.0, "given")
+    assert "covariance" not in told
+    for preserve, ready in ((1.0, with_keys), (0.0, compiled(0.0, "given"))):
+        plain = compiled(preserve)
+        assert plain.keys() == ready.keys()
+        assert all(torch.allclose(plain[name], ready[name], rtol=1e-3, atol=1e-5) for name in plain)
+    assert any(not torch.allclose(plain[name], with_keys[name], atol=1e-5) for name in plain)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -25,7 +25,7 @@ class Problem:
     `values` (requests, d_model) float32: push at the output of `layers[-1]` where the request's subject ends, for all facts of
     that subject together; (requests, 0) for an algorithm that reads none. `rows` are all prompts in all contexts, `owner` (rows,) the
     request of each. `factors` of the layers' key covariances, of none for an algorithm that reads none. `preserve` are texts whose
-    subject keys must not move.
+    subject keys must not move; `preserve_keys` those keys by layer, (texts, d_in), where somebody has them already.
     """
 
     requests: Sequence[EditRequest]
@@ -36,6 +36,7 @@ class Problem:
     factors: Factors
     preserve: Sequence[SubjectText]
     settings: EditSettings
+    preserve_keys: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 class Algorithm(Protocol):
@@ -61,7 +62,7 @@ class AlgorithmSpec:
 
     `values`: what finds the vectors in `Problem.values`; None when it reads none. `value_name`: what tells them in the cache from those
     that `optimise_values` finds for the same request. `covariance`: it reads `Problem.covariance`. `columns`: column i of its updates
-    belongs to request i, so that they can be polished.
+    belongs to request i, so that they can be polished. `spread`: it writes into all of the layers, not into the last one alone.
     """
 
     solve: Algorithm
@@ -69,3 +70,4 @@ class AlgorithmSpec:
     value_name: str = ""
     covariance: bool = True
     columns: bool = True
+    spread: bool = True

@@ -43,6 +43,8 @@ def layerwise(lm: LM, problem: Problem, solves: Mapping[int, Solve]) -> dict[int
 def preserved_keys(lm: LM, problem: Problem) -> Mapping[int, Tensor]:
     """Keys (texts, d_in) of what must not move, by layer; empty where `settings.preserve` is 0."""
     settings = problem.settings
+    if settings.preserve and problem.preserve_keys:
+        return {layer: problem.preserve_keys[layer] for layer in problem.layers}
     if not problem.preserve or settings.preserve == 0:
         return {}
     return keys_and_states(lm, problem.preserve, problem.layers, batch_rows=settings.batch_rows).keys

@@ -16,9 +16,9 @@ from agent.editing.values import optimise_values
 
 ALGORITHMS: Mapping[str, AlgorithmSpec] = {
     "alphaedit": AlgorithmSpec(alphaedit, optimise_values),
-    "emmet": AlgorithmSpec(emmet, optimise_values),
-    "ft": AlgorithmSpec(fine_tune, None, covariance=False, columns=False),
+    "emmet": AlgorithmSpec(emmet, optimise_values, spread=False),
+    "ft": AlgorithmSpec(fine_tune, None, covariance=False, columns=False, spread=False),
     "memit": AlgorithmSpec(memit, optimise_values),
     "pmet": AlgorithmSpec(pmet, optimise_mlp_values, value_name="mlp"),
-    "rome": AlgorithmSpec(rome, optimise_values),
+    "rome": AlgorithmSpec(rome, optimise_values, spread=False),
 }
