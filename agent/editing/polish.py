@@ -38,8 +38,8 @@ _ROWS = 128
 _FRESH = 4
 # How many facts a step looks at, about.
 _FACTS = 200
-# How many prompts about other subjects a step looks at.
-_PROTECTED = 128
+# How many prompts about other subjects a step looks at, for each fact and at most: one edit disturbs few.
+_PROTECTED_BY_FACT, _PROTECTED = 8, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,7 @@ class _Parts:
             [_parts(lm, rows[turn :: self._turns]) for turn in range(self._turns)] for rows in keeps
         ]
         self._protected = protected if settings.kl else ()
+        self._some = min(_PROTECTED, _PROTECTED_BY_FACT * len(requests))
         self._kl = settings.kl
 
     def of_requests(self, lm: LM, step: int) -> list[_Part]:
@@ -158,8 +159,8 @@ class _Parts:
 
     def protected(self, lm: LM, step: int) -> list[_Part]:
         """Outside `written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
-        start = step * _PROTECTED % max(len(self._protected), 1)
-        texts = self._protected[start : start + _PROTECTED]
+        start = step * self._some % max(len(self._protected), 1)
+        texts = self._protected[start : start + self._some]
         return _parts(lm, sorted((_Row(text, (), self._kl / len(texts)) for text in texts), key=_length))
 
 

@@ -74,7 +74,9 @@ PUBLISHED: Mapping[tuple[Shape, AlgorithmName], Published] = {
     (_QWEN_25_7B, "memit"): Published((7, 8, 9, 10, 11), 25, 0.1, 0.5, 0.75, 15_000),
 }
 # What an algorithm without a row of its own edits like.
-_LIKE: Mapping[AlgorithmName, AlgorithmName] = {"alphaedit": "memit", "emmet": "rome"}
+_LIKE: Mapping[AlgorithmName, AlgorithmName] = {
+    "alphaedit": "memit", "pmet": "memit", "emmet": "rome", "ft": "rome",
+}  # fmt: skip
 
 
 def published(lm: LM, algorithm: AlgorithmName = "memit") -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ ATTENTION: Mapping[str, str] = {
     "gpt2": "attn",
     "gptj": "attn",
     "gpt_neo": "attn",
+    "gpt_bigcode": "attn",
+    "internlm2": "attention",
     "gpt_neox": "attention",
     "bloom": "self_attention",
     "falcon": "self_attention",

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from agent.editing.tails import Tails, by_tail, picked, split, tail_logp, tails
-from agent.lm.arch import ARCHS, decoder_layers
+from agent.lm.arch import decoder_layers
+from agent.lm.guess import width_of
 from agent.lm.hooks import edit_output
 from agent.lm.load import LM
 from agent.lm.tokens import SubjectRows, subject_rows
-from tests.models import snapshot, unchanged
+from tests.models import FAMILIES, snapshot, unchanged
 
 LAYER = 1
 TEXTS = [
@@ -22,13 +23,10 @@ TEXTS = [
     "Who is the leader of Merovia",
 ]
 SUBJECTS = ["Zorland", "Quenia", "Bavoria", "Merovia"]
-WINDOWED = {"use_sliding_window": True, "sliding_window": 3, "layer_types": ["sliding_attention"] * 4}
 
 
-@pytest.fixture(params=[*sorted(ARCHS), "windowed", "bos"])
+@pytest.fixture(params=[*FAMILIES, "bos"])
 def lm(request: pytest.FixtureRequest, tiny: Callable[..., LM]) -> LM:
-    if request.param == "windowed":
-        return tiny("qwen3", **WINDOWED)
     return tiny("llama", bos=True) if request.param == "bos" else tiny(request.param)
 
 
@@ -44,7 +42,7 @@ def whole(lm: LM, rows: SubjectRows, push: torch.Tensor) -> torch.Tensor:
 
 def pushes(lm: LM, count: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
-    return torch.randn(count, int(lm.model.config.hidden_size), generator=generator)
+    return torch.randn(count, width_of(lm.model), generator=generator)
 
 
 def cut_and_rows(lm: LM) -> tuple[Tails, SubjectRows, torch.Tensor]:

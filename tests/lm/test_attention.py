@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from agent.errors import ModelError
-from agent.lm.arch import ARCHS, decoder_layers
+from agent.lm.arch import decoder_layers
 from agent.lm.attention import attention_module
+from agent.lm.guess import width_of
 from agent.lm.hooks import capture, edit_output
 from agent.lm.load import LM
 from agent.lm.tokens import encode, pad_left
-from tests.models import snapshot, unchanged
+from tests.models import FAMILIES, snapshot, unchanged
 
 
-@pytest.mark.parametrize("family", sorted(ARCHS))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_push_on_the_attention_moves_the_layer_there_and_only_there(
     family: str, tiny: Callable[..., LM]
 ) -> None:
@@ -26,7 +27,7 @@ def test_a_push_on_the_attention_moves_the_layer_there_and_only_there(
     module = attention_module(lm, 1)
 
     def change(output: torch.Tensor) -> torch.Tensor:
-        assert output.shape == (*batch.input_ids.shape, int(lm.model.config.hidden_size))
+        assert output.shape == (*batch.input_ids.shape, width_of(lm.model))
         changed = output.clone()
         changed[:, 3] += torch.linspace(-1, 1, output.shape[-1])
         return changed
