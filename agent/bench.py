@@ -23,8 +23,8 @@ import torch
 from agent.editfiles import EditEntry
 from agent.editing.compile import Material, compile_delta, stage
 from agent.editing.delta import Delta, applied
+from agent.editing.keys import SubjectText
 from agent.editing.layers import default_layers
-from agent.editing.preserved import own_names
 from agent.editing.settings import EditSettings
 from agent.errors import InputError, ModelError, StoreError
 from agent.lm.generate import generate
@@ -96,12 +96,12 @@ def run_bench(
     *,
     save: Path | None = None,
     cache: Path | None = None,
-    preserve: int = 0,
+    preserve: Sequence[SubjectText] = (),
     max_new_tokens: int = 12,
     progress: Progress | None = None,
 ) -> BenchResult:
     """Apply all edits as `settings` say, then score. `save`: folder for the edited checkpoint; `cache`: for
-    the key statistics. `preserve`: so many names of the model's own samples are to hold still, with the weight `settings.preserve`.
+    the key statistics. `preserve`: names that are to hold still, with the weight `settings.preserve`.
 
     `progress(stage, done, total)` tells of the stages covariance, values, before and verify.
     Raises InputError when `save` exists, EditError for edits that cannot be computed, StoreError when the
@@ -119,9 +119,8 @@ def run_bench(
     clock = [time.perf_counter()]
     before = _ask(lm, questions, tokens, stage(progress, "before"))
     clock.append(time.perf_counter())
-    requests = [entry.request for entry in entries]
-    held = own_names(lm, preserve if settings.preserve else 0, settings.seed, {r.subject for r in requests})
-    delta = compile_delta(lm, requests, settings, Material(preserve=held, cache=cache), progress).delta
+    material = Material(preserve=preserve if settings.preserve else (), cache=cache)
+    delta = compile_delta(lm, [entry.request for entry in entries], settings, material, progress).delta
     clock.append(time.perf_counter())
     with applied(lm, delta):
         after = _ask(lm, questions, tokens, stage(progress, "verify"))

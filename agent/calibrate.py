@@ -27,7 +27,7 @@ from agent.editing.settings import EditSettings
 from agent.errors import InputError
 from agent.lm.arch import editable_layers
 from agent.lm.load import LM
-from agent.locate import LEAST_FACTS, known_facts
+from agent.locate import enough_known
 from agent.swapped import Measured, Tried, answerable
 from agent.swaps import Swaps
 
@@ -111,12 +111,9 @@ def calibrate(
         raise InputError(
             f"editing.algorithm {settings.editing.algorithm} has no values, covariance and preserve to calibrate"
         )
-    known, asked = known_facts(lm, swaps.candidates, 2 * settings.facts, stage(progress, "known"))
-    if len(known) < LEAST_FACTS:
-        raise InputError(
-            f"{lm.path or 'the model'} answers {len(known)} of {asked} facts right, and {LEAST_FACTS} are needed to tell settings apart; "
-            "give facts that it knows: --edits FILE, whose ground_truth is what it says now, or a catalogue of its own in the settings"
-        )
+    known, asked = enough_known(
+        lm, swaps.candidates, 2 * settings.facts, "settings", stage(progress, "known")
+    )
     start, layers = _start(lm, settings, cache)
     grid = _grid(start, layers, settings.candidates)
     factors = _factors(lm, grid["layers"], settings.editing, work, progress)

@@ -62,18 +62,26 @@ def locate(
     key = _key(lm, candidates, settings)
     if cache is not None and (kept := load_located(cache, lm)) and kept.key == key:
         return kept
-    facts, asked = known_facts(lm, candidates, settings.facts, stage(progress, "known"))
-    if len(facts) < LEAST_FACTS:
-        raise InputError(
-            f"{lm.path or 'the model'} answers {len(facts)} of {asked} facts right, and {LEAST_FACTS} are needed to tell its layers apart; "
-            "give facts that it knows: --edits FILE, whose ground_truth is what it says now, or a catalogue of its own in the settings"
-        )
+    facts, asked = enough_known(lm, candidates, settings.facts, "its layers", stage(progress, "known"))
     found = trace(lm, facts, settings.trace, stage(progress, "trace"))
     flips = flip_shares(lm, facts, settings.editing, stage(progress, "flips"))
     return Located(
         key=key, base_sha=lm.sha, facts=len(facts), asked=asked, clean=found.clean, lost=found.lost,
         window=settings.trace.width(lm.n_layers), states=found.states, mlp=found.mlp, flips=flips,
     )  # fmt: skip
+
+
+def enough_known(
+    lm: LM, candidates: Sequence[TracedFact], count: int, what: str, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[TracedFact], int]:  # fmt: skip
+    """`known_facts`, at least `LEAST_FACTS` of them. Raises InputError when the model knows fewer: too few to tell `what` apart."""
+    known, asked = known_facts(lm, candidates, count, progress)
+    if len(known) < LEAST_FACTS:
+        raise InputError(
+            f"{lm.path or 'the model'} answers {len(known)} of {asked} facts right, and {LEAST_FACTS} are needed to tell {what} apart; "
+            "give facts that it knows: --edits FILE, whose ground_truth is what it says now, or a catalogue of its own in the settings"
+        )
+    return known, asked
 
 
 def known_facts(

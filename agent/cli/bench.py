@@ -79,24 +79,20 @@ def bench(
 
     entries = read_edits(edits)[:limit]
     from agent.bench import run_bench
+    from agent.editing.preserved import own_names
     from agent.workshop import editing_for, load_model
 
-    results = []
     kept = settings.state / "cache" if asked.config is not None or asked.state is not None else None
     # One folder for all runs: what they share is measured once. Not the state's own, or the seconds would depend on what is in it.
     with TemporaryDirectory(prefix="factd-bench-") as cache, asked.progress() as line:
         lm = load_model(settings)
-        for variant in variants:
-            result = run_bench(
-                lm,
-                entries,
-                editing_for(variant, lm, kept),
-                save=save,
-                cache=Path(cache),
-                preserve=settings.preserve_limit,
-                progress=line,
-            )
-            results.append(result)
+        editings = [editing_for(variant, lm, kept) for variant in variants]
+        names = settings.preserve_limit if any(editing.preserve for editing in editings) else 0
+        held = own_names(lm, names, settings.editing.seed, {entry.subject for entry in entries})
+        results = [
+            run_bench(lm, entries, editing, save=save, cache=Path(cache), preserve=held, progress=line)
+            for editing in editings
+        ]
     text = json.dumps(as_json(results), indent=2, default=str)
     if json_file == Path("-"):
         out_lines(text.splitlines())

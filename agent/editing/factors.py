@@ -6,7 +6,6 @@ computed again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from agent.editing.solve import null_space, regularised
+from agent.editing.statfile import save_tensors
 from agent.editing.system import Prior, cholesky
+from agent.errors import EditError
 
 Tensor = torch.Tensor
 
@@ -44,7 +45,7 @@ class Factors:
             # Kept as it lies in memory, by columns: another order would be another copy.
             return self._kept(f"cholesky-{weight!r}", layer, lambda: cholesky(dense()).mT).mT
 
-        return Prior(covariance[layer].shape[0], dense, factor)
+        return Prior(dense, factor)
 
     def null_space(self, layer: int, share: float) -> Tensor:
         """`agent.editing.solve.null_space` of the layer's covariance. Raises EditError as it does."""
@@ -57,11 +58,6 @@ class Factors:
         with suppress(SafetensorError, OSError, KeyError):
             return load_file(path)["matrix"]
         matrix = make()
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with suppress(SafetensorError, OSError):  # a full disk: nothing is lost but time
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({"matrix": matrix.contiguous()}, partial)
-            partial.rename(path)
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        with suppress(EditError):  # a full disk: nothing is lost but time
+            save_tensors(path, {"matrix": matrix.contiguous()}, {})
         return matrix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 import torch
@@ -134,8 +135,9 @@ def build_rows(
             share = settings.turns / len(request.keep)
             keeps[number % settings.turns].append(_Row(prompt, (), owner, share))
     subjects = [request.subject for request in requests]
-    together = [_small(lm, [*edits, *rows], subjects, site) for rows in keeps]
-    if all(together):
+    # One turn too large for that is enough: the others are not tried.
+    together = list(takewhile(bool, (_small(lm, [*edits, *rows], subjects, site) for rows in keeps)))
+    if len(together) == len(keeps):
         return Rows(tuple((group,) for group in together if group))
     always = _groups(lm, edits, subjects, site, settings)
     return Rows(tuple((*always, *_groups(lm, rows, subjects, site, settings)) for rows in keeps))

@@ -28,7 +28,6 @@ class Prior:
     float64, the caller's to overwrite. `factor` raises EditError when the matrix is not positive definite.
     """
 
-    size: int
     dense: Callable[[], Tensor]
     factor: Callable[[], Tensor]
 
@@ -39,7 +38,7 @@ def prior_of(matrix: Tensor) -> Prior:
     def copy() -> Tensor:
         return matrix.to(torch.float64, copy=True)
 
-    return Prior(matrix.shape[0], copy, lambda: cholesky(copy()))
+    return Prior(copy, lambda: cholesky(copy()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,13 @@ class System:
     def solver(self) -> Callable[[Tensor], Tensor]:
         """b (size, n) -> S⁻¹ b float64, on the device of `rows`; factorised once. Raises EditError when S is not positive definite."""
         rows = self.rows
-        if rows is not None and len(rows) >= _FEW * self.prior.size:
-            matrix = self.prior.dense().to(rows.device)
-            lower = cholesky(matrix.addmm_(rows.T, rows))
-        else:
+        if rows is not None and len(rows) < _FEW * rows.shape[1]:
+            return _woodbury(self.prior.factor().to(rows.device), rows)
+        if rows is None:
             lower = self.prior.factor()
-        if rows is None or len(rows) >= _FEW * self.prior.size:
-            return lambda b: torch.cholesky_solve(b.double().to(lower.device), lower)
-        return _woodbury(lower.to(rows.device), rows)
+        else:
+            lower = cholesky(self.prior.dense().to(rows.device).addmm_(rows.T, rows))
+        return lambda b: torch.cholesky_solve(b.double().to(lower.device), lower)
 
     def solve(self, b: Tensor) -> Tensor:
         return self.solver()(b)

@@ -46,9 +46,9 @@ def test_a_few_rows_do_not_need_the_dense_matrix() -> None:
     def refuse() -> torch.Tensor:
         raise AssertionError
 
-    few = System(Prior(SIZE, refuse, whole.factor)).plus(torch.ones(2, SIZE))
+    few = System(Prior(refuse, whole.factor)).plus(torch.ones(2, SIZE))
     assert torch.isfinite(few.solve(torch.ones(SIZE, 1))).all()
-    many = System(Prior(SIZE, whole.dense, refuse)).plus(torch.ones(SIZE, SIZE))
+    many = System(Prior(whole.dense, refuse)).plus(torch.ones(SIZE, SIZE))
     assert torch.isfinite(many.solve(torch.ones(SIZE, 1))).all()
 
 

@@ -7,12 +7,10 @@ relative: the null space is what holds at most `settings.null_share` of the cova
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import layerwise, preserved_keys
+from agent.editing.algorithms.layerwise import layerwise
 from agent.editing.delta import LowRank
 from agent.editing.solve import spread_within
 from agent.lm.load import LM
@@ -25,19 +23,15 @@ def alphaedit(lm: LM, problem: Problem) -> dict[int, LowRank]:
 
     Raises EditError when the covariance leaves no null space.
     """
-    preserve = preserved_keys(lm, problem)
-    solves = {layer: partial(_solve, problem, layer, preserve.get(layer)) for layer in problem.layers}
-    return layerwise(lm, problem, solves)
+    return layerwise(lm, problem, _solve)
 
 
-def _solve(
-    problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor, owner: Tensor
-) -> LowRank:
+def _solve(problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor) -> LowRank:
     settings = problem.settings
     return spread_within(
         residuals,
         keys,
-        owner,
+        problem.owner,
         basis=problem.factors.null_space(layer, settings.null_share),
         ridge=settings.covariance,
         preserve_keys=preserve,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys
+from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys, system_of
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import equality
-from agent.editing.system import System
 from agent.lm.load import LM
 
 
@@ -19,6 +18,6 @@ def emmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
     settings, layer = problem.settings, problem.layers[-1]
     keys = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows).keys[layer]
     preserve = preserved_keys(lm, problem).get(layer)
-    system = System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
     key = mean_by_fact(keys, problem)
-    return {layer: equality(to_write(lm, layer, problem.values, key), key, system)}
+    residuals = to_write(lm, layer, problem.values, key)
+    return {layer: equality(residuals, key, system_of(problem, layer, preserve))}

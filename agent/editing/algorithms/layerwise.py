@@ -12,28 +12,30 @@ from agent.editing.algorithms.base import Problem
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored
 from agent.editing.keys import KeysAndStates, keys_and_states
+from agent.editing.system import System
 from agent.lm.arch import down_module, down_name
 from agent.lm.load import LM
 
 Tensor = torch.Tensor
-# One layer's linear solve: residuals (facts, d_out), keys (rows, d_in), owner (rows,) -> update.
-Solve = Callable[[Tensor, Tensor, Tensor], LowRank]
+# One layer's linear solve: problem, layer, its preserve keys, residuals (facts, d_out), keys (rows, d_in) -> update.
+Solve = Callable[[Problem, int, Tensor | None, Tensor, Tensor], LowRank]
 _LEAST_SHARE, _MOST_GAIN = 0.5, 2.5
 
 
-def layerwise(lm: LM, problem: Problem, solves: Mapping[int, Solve]) -> dict[int, LowRank]:
+def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
     """Solve, measure how far each fact's states really moved towards its value, and solve again for what was lost.
 
     The regulariser shrinks every update, one fact's to 0.9 of its value and another's to 0.7, and those are the edits that fail
     although their value is right. So a fact's value is scaled by what its share was short of, `settings.rounds` times.
     """
     settings, layers = problem.settings, problem.layers
+    preserve = preserved_keys(lm, problem)
     before = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows)
     gain = torch.ones(len(problem.requests))
     updates: dict[int, LowRank] = {}
     for _ in range(settings.rounds):
         with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
-            updates = _one_pass(lm, problem, before, solves, gain)
+            updates = _one_pass(lm, problem, before, solve, preserve, gain)
             reached = keys_and_states(lm, problem.rows, layers[-1:], batch_rows=settings.batch_rows).states
         share = _share(reached - before.states, problem)
         gain = (gain / share.clamp(min=_LEAST_SHARE)).clamp(max=_MOST_GAIN)
@@ -50,6 +52,12 @@ def preserved_keys(lm: LM, problem: Problem) -> Mapping[int, Tensor]:
     return keys_and_states(lm, problem.preserve, problem.layers, batch_rows=settings.batch_rows).keys
 
 
+def system_of(problem: Problem, layer: int, preserve: Tensor | None) -> System:
+    """lambda C + mu K0 K0ᵀ + ridge: what an update of the layer is measured by. `preserve` (texts, d_in): K0."""
+    settings = problem.settings
+    return System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
+
+
 def mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
     """(rows, d) -> (facts, d): a fact's prompts and contexts agree on one residual, so its update has rank
     one.
@@ -61,8 +69,8 @@ def mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
 
 
 def _one_pass(
-    lm: LM, problem: Problem, before: KeysAndStates, solves: Mapping[int, Solve], gain: Tensor
-) -> dict[int, LowRank]:
+    lm: LM, problem: Problem, before: KeysAndStates, solve: Solve, preserve: Mapping[int, Tensor], gain: Tensor
+) -> dict[int, LowRank]:  # fmt: skip
     """Layers upward: measure what is still missing at the last layer, write an equal share of it into this one.
 
     Keys and states are measured again with the layers below already changed (Algorithm 1 of MEMIT's paper). The updates are left
@@ -80,7 +88,7 @@ def _one_pass(
         residuals = to_write(
             lm, layer, mean_by_fact(missing, problem), mean_by_fact(now.keys[layer], problem)
         )
-        update = solves[layer](residuals, now.keys[layer], problem.owner)
+        update = solve(problem, layer, preserve.get(layer), residuals, now.keys[layer])
         add_(down_module(lm.model, lm.arch, layer), update.left, update.right)
         updates[layer] = update
     return updates

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import layerwise, preserved_keys
+from agent.editing.algorithms.layerwise import layerwise, system_of
 from agent.editing.delta import LowRank
 from agent.editing.solve import spread
-from agent.editing.system import System
 from agent.lm.load import LM
 
 Tensor = torch.Tensor
@@ -18,15 +15,9 @@ Tensor = torch.Tensor
 
 def memit(lm: LM, problem: Problem) -> dict[int, LowRank]:
     """dW = R Kᵀ (lambda C + mu K0 K0ᵀ + K Kᵀ)⁻¹ in every layer (eq. 14, with preserve keys K0)."""
-    preserve = preserved_keys(lm, problem)
-    solves = {layer: partial(_solve, problem, layer, preserve.get(layer)) for layer in problem.layers}
-    return layerwise(lm, problem, solves)
+    return layerwise(lm, problem, _solve)
 
 
-def _solve(
-    problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor, owner: Tensor
-) -> LowRank:
+def _solve(problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor) -> LowRank:
     """The layer's matrices live only as long as its solve: of a large model those of one layer fit, of all they would not."""
-    settings = problem.settings
-    system = System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
-    return spread(residuals, keys, owner, system)
+    return spread(residuals, keys, problem.owner, system_of(problem, layer, preserve))

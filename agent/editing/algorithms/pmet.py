@@ -11,11 +11,10 @@ from __future__ import annotations
 import torch
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys
+from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys, system_of
 from agent.editing.delta import LowRank, add_, restored
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import spread
-from agent.editing.system import System
 from agent.lm.arch import as_out_in, down_module, down_name
 from agent.lm.load import LM
 
@@ -39,8 +38,7 @@ def pmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
                 keys = keys_and_states(lm, problem.rows, layers[index:], batch_rows=settings.batch_rows).keys
             written = (keys[layers[-1]] - start[layers[-1]]) @ weight.T
             missing = mean_by_fact(problem.values[problem.owner] - written.cpu(), problem)
-            prior = problem.factors.prior(layer, settings.covariance)
-            system = System(prior).plus(preserve.get(layer), settings.preserve)
+            system = system_of(problem, layer, preserve.get(layer))
             residuals = missing / (len(layers) - index) ** 0.5
             updates[layer] = spread(residuals, keys[layer], problem.owner, system)
             add_(down_module(lm.model, lm.arch, layer), updates[layer].left, updates[layer].right)

@@ -8,12 +8,11 @@ form.
 from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import preserved_keys
+from agent.editing.algorithms.layerwise import preserved_keys, system_of
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored, stacked
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import rank_one
-from agent.editing.system import System
 from agent.lm.arch import down_module, down_name
 from agent.lm.load import LM
 
@@ -24,8 +23,7 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
     before = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows)
     wanted = before.states + problem.values.to(before.states.device)[problem.owner.to(before.states.device)]
     preserve = preserved_keys(lm, problem).get(layer)
-    system = System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
-    inverse = system.solver()
+    inverse = system_of(problem, layer, preserve).solver()
     module = down_module(lm.model, lm.arch, layer)
     updates = []
     with restored(lm, [down_name(lm.arch, layer)]):
