@@ -52,7 +52,11 @@ def keys_and_states(
     layers = sorted(layers)
     downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
     top = decoder_layers(lm.model, lm.arch)[layers[-1]]
-    cut = upto_subject(lm, [row.text for row in rows], [row.subject for row in rows])
+    texts = upto_subject(lm, [row.text for row in rows], [row.subject for row in rows])
+    # Texts that agree up to the subject have one key: each is read once.
+    place: dict[tuple[int, ...], int] = {}
+    where = [place.setdefault(tuple(text), len(place)) for text in texts]
+    cut = list(place)
     keys: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     states: list[Tensor] = []
     order: list[int] = []
@@ -66,7 +70,7 @@ def keys_and_states(
             keys[layer].append(by_row(seen[0], batch)[:, -1].float())
         states.append(outputs[0][0][:, -1].float())
         order += indices
-    back = torch.tensor(order).argsort()
+    back = torch.tensor(order).argsort()[torch.tensor(where)]
     return KeysAndStates({layer: torch.cat(k)[back] for layer, k in keys.items()}, torch.cat(states)[back])
 
 

@@ -9,12 +9,11 @@ from typing import Protocol
 
 import torch
 
-from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Tails, by_tail, picked, tails
+from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
 from agent.lm.arch import decoder_layers
 from agent.lm.load import LM
-from agent.lm.tokens import SubjectRows, encode_target, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -48,18 +47,6 @@ class LayerOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A text, what should follow it (token ids; empty where the model's own answer should stay), whose request it is, its share in
-    that request's mean.
-    """
-
-    text: str
-    target: tuple[int, ...]
-    owner: int
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
 class Losses:
     """Of some rows: `total`, what is to be lowered, differentiable; (requests,) each one's mean `nll` and `kl` over these rows."""
 
@@ -70,43 +57,29 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows of one forward pass.
-
-    `owner` (rows,): the request. `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere. `keep` (rows,)
-    bool: nothing is wanted, the answer should stay; `before` (keeps, vocab): what these rows' last column said in the unedited model.
-    """
+    """Rows of one forward pass, and what they should say."""
 
     tails: Tails
-    owner: Tensor
-    weight: Tensor
-    labels: Tensor
-    keep: Tensor
-    before: Tensor
+    wanted: Wanted
 
     def losses(self, lm: LM, site: Site, push: Tensor, kl: float) -> Losses:
         """`push` (pushes, requests, d_model); `kl`: what a divergence weighs against an NLL."""
-        logp = site.logp(lm, self.tails, push[:, self.owner], self.labels.shape[1])
-        edit = ~self.keep
-        nll = target_nll(logp[edit], self.labels[edit]) * self.weight[edit]
-        moved = divergence(self.before, logp[self.keep, -1]) * self.weight[self.keep]
+        owner, keep = self.wanted.owner, self.wanted.keep
+        logp = site.logp(lm, self.tails, push[:, owner], self.wanted.width)
+        nll, moved = self.wanted.nll(logp), self.wanted.moved(logp)
         nothing = torch.zeros(push.shape[1], device=push.device)
         return Losses(
             nll.sum() + kl * moved.sum(),
-            nothing.index_add(0, self.owner[edit], nll.detach()),
-            nothing.index_add(0, self.owner[self.keep], moved.detach()),
+            nothing.index_add(0, owner[~keep], nll.detach()),
+            nothing.index_add(0, owner[keep], moved.detach()),
         )
 
     def of(self, active: Tensor) -> Group | None:
         """The rows of requests where `active` (requests,) is true; None without any."""
-        mask = active[self.owner]
+        mask = active[self.wanted.owner]
         if bool(mask.all()):
             return self
-        if not bool(mask.any()):
-            return None
-        return Group(
-            self.tails.pick(mask), self.owner[mask], self.weight[mask], self.labels[mask], self.keep[mask],
-            self.before[mask[self.keep]],
-        )  # fmt: skip
+        return Group(self.tails.pick(mask), self.wanted.pick(mask)) if bool(mask.any()) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +98,19 @@ class Rows:
 def build_rows(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], site: Site, settings: EditSettings
 ) -> Rows:
-    edits: list[_Row] = []
-    keeps: list[list[_Row]] = [[] for _ in range(settings.turns)]
-    for owner, request in enumerate(requests):
-        target = tuple(encode_target(lm, request.target_new))
-        texts = [context + prompt for prompt in request.prompts for context in contexts]
-        edits += [_Row(text, target, owner, 1 / len(texts)) for text in texts]
-        for number, prompt in enumerate(request.keep if settings.kl else ()):
-            share = settings.turns / len(request.keep)
-            keeps[number % settings.turns].append(_Row(prompt, (), owner, share))
-    subjects = [request.subject for request in requests]
+    edits = edit_rows(lm, requests, contexts)
+    keeps = keep_rows(requests if settings.kl else (), settings.turns)
     # One turn too large for that is enough: the others are not tried.
-    together = list(takewhile(bool, (_small(lm, [*edits, *rows], subjects, site) for rows in keeps)))
+    together = list(takewhile(bool, (_small(lm, [*edits, *rows], site) for rows in keeps)))
     if len(together) == len(keeps):
         return Rows(tuple((group,) for group in together if group))
-    always = _groups(lm, edits, subjects, site, settings)
-    return Rows(tuple((*always, *_groups(lm, rows, subjects, site, settings)) for rows in keeps))
+    always = _groups(lm, edits, site, settings)
+    return Rows(tuple((*always, *_groups(lm, rows, site, settings)) for rows in keeps))
 
 
-def _small(lm: LM, rows: Sequence[_Row], subjects: Sequence[str], site: Site) -> Group | None:
+def _small(lm: LM, rows: Sequence[Row], site: Site) -> Group | None:
     """All rows in one group, if they are few."""
-    batch = _encoded(lm, rows, subjects)
+    batch = encoded(lm, rows)
     above = sum(
         w.numel() for layer in decoder_layers(lm.model, lm.arch)[site.below + 1 :] for w in layer.parameters()
     )
@@ -155,30 +120,15 @@ def _small(lm: LM, rows: Sequence[_Row], subjects: Sequence[str], site: Site) ->
     return _group(lm, rows, tails(lm, batch, site.below))
 
 
-def _groups(
-    lm: LM, rows: Sequence[_Row], subjects: Sequence[str], site: Site, settings: EditSettings
-) -> list[Group]:
+def _groups(lm: LM, rows: Sequence[Row], site: Site, settings: EditSettings) -> list[Group]:
     if not rows:
         return []
-    batch = _encoded(lm, rows, subjects)
+    batch = encoded(lm, rows)
     return [
         _group(lm, [rows[i] for i in indices], tails(lm, picked(batch, indices), site.below))
         for indices in by_tail(lm, batch, settings.batch_rows, site.below)
     ]
 
 
-def _encoded(lm: LM, rows: Sequence[_Row], subjects: Sequence[str]) -> SubjectRows:
-    texts = [row.text for row in rows]
-    return subject_rows(lm, texts, [subjects[row.owner] for row in rows], [row.target[:-1] for row in rows])
-
-
-def _group(lm: LM, rows: Sequence[_Row], cut: Tails) -> Group:
-    keep = torch.tensor([not row.target for row in rows], device=lm.device)
-    labels = labels_at_end([row.target for row in rows], lm.device)
-    before = torch.zeros(0, 1, device=lm.device)
-    if bool(keep.any()):
-        with torch.no_grad():
-            before = cut.logp(lm, None, 1)[keep, -1]
-    owner = torch.tensor([row.owner for row in rows], device=lm.device)
-    weight = torch.tensor([row.weight for row in rows], device=lm.device)
-    return Group(cut, owner, weight, labels, keep, before)
+def _group(lm: LM, rows: Sequence[Row], cut: Tails) -> Group:
+    return Group(cut, wanted(lm, rows, lambda: cut.logp(lm, None, 1)[:, -1]))

@@ -22,13 +22,12 @@ import torch
 
 from agent.editing.delta import LowRank
 from agent.editing.keys import SubjectText
-from agent.editing.losses import divergence, labels_at_end, target_nll
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Split, by_tail, picked, split, tail_logp
+from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
 from agent.editing.written import written
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.load import LM
-from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -43,31 +42,24 @@ _PROTECTED_BY_FACT, _PROTECTED = 8, 128
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A text with its share in the loss. `target`: token ids that should follow; empty where the base's answer should stay."""
-
-    text: SubjectText
-    target: tuple[int, ...]
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Part:
-    """The rows of one forward pass, all edits or all keeps.
-
-    `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere. `weight` (rows,). `before` (rows, vocab):
-    the base's log-probabilities at the last column; empty for edits. `head`: what stands before the tails, as last read (None: never).
+    """The rows of one forward pass, what they should say, and what that counts in the objective. `head`: what stands before the tails,
+    as last read (None: never).
     """
 
     rows: Split
-    head: Any
-    labels: Tensor
-    weight: Tensor
-    before: Tensor
+    wanted: Wanted
+    share: float
+    head: Any = None
 
     def read(self, lm: LM) -> _Part:
         """With what stands before the tails read again: it feels the updates too, a little."""
         return replace(self, head=self.rows.read_head(lm))
+
+    def loss(self, lm: LM, kl: float) -> Tensor:
+        """What these rows add to the objective, a scalar; `kl`: what a divergence weighs against an NLL."""
+        logp = tail_logp(lm, self.rows, self.head, self.wanted.width)
+        return (self.wanted.nll(logp).sum() + kl * self.wanted.moved(logp).sum()) * self.share
 
 
 def polish(
@@ -94,7 +86,7 @@ def polish(
         others = parts.protected(lm, step)
         with written(lm, edited):
             for part in [*parts.of_requests(lm, step), *(part.read(lm) for part in others)]:
-                _loss(lm, part).backward(inputs=list(edited.values()))
+                part.loss(lm, settings.kl).backward(inputs=list(edited.values()))
         torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
         optimiser.step()
         if progress:
@@ -136,14 +128,14 @@ class _Parts:
     ) -> None:  # fmt: skip
         self.slices, self._turns = max(1, round(len(requests) / _FACTS)), settings.turns
         groups = [requests[start :: self.slices] for start in range(self.slices)]
-        self._edits = [_parts(lm, _edits(lm, group, contexts)) for group in groups]
-        keeps = [_keeps(group, settings.kl * self._turns) for group in groups]
+        self._edits = [_parts(lm, edit_rows(lm, group, contexts), 1 / len(group)) for group in groups]
+        keeps = [keep_rows(group if settings.kl else (), self._turns) for group in groups]
         self._keeps = [
-            [_parts(lm, rows[turn :: self._turns]) for turn in range(self._turns)] for rows in keeps
+            [_parts(lm, rows, 1 / len(group)) for rows in turns]
+            for group, turns in zip(groups, keeps, strict=True)
         ]
         self._protected = protected if settings.kl else ()
         self._some = min(_PROTECTED, _PROTECTED_BY_FACT * len(requests))
-        self._kl = settings.kl
 
     def of_requests(self, lm: LM, step: int) -> list[_Part]:
         """Inside `written`: edits and keeps of this step, read again when their time has come."""
@@ -161,61 +153,16 @@ class _Parts:
         """Outside `written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
         start = step * self._some % max(len(self._protected), 1)
         texts = self._protected[start : start + self._some]
-        return _parts(lm, sorted((_Row(text, (), self._kl / len(texts)) for text in texts), key=_length))
+        return _parts(lm, [Row(text, (), 0, 1.0) for text in texts], 1 / max(len(texts), 1))
 
 
-def _edits(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]) -> list[_Row]:
-    rows = []
-    for request in requests:
-        target = tuple(encode_target(lm, request.target_new))
-        texts = [context + prompt for prompt in request.prompts for context in contexts]
-        weight = 1 / len(texts) / len(requests)
-        rows += [_Row(SubjectText(text, request.subject), target, weight) for text in texts]
-    return sorted(rows, key=_length)
-
-
-def _keeps(requests: Sequence[EditRequest], kl: float) -> list[_Row]:
-    if kl == 0:
-        return []
-    rows = [
-        _Row(SubjectText(text, request.subject), (), kl / len(request.keep) / len(requests))
-        for request in requests
-        for text in request.keep
-    ]
-    return sorted(rows, key=_length)
-
-
-def _length(row: _Row) -> tuple[int, str]:
-    """Rows of one length stand together, so that their turns are alike."""
-    return len(row.text.text), row.text.text
-
-
-def _parts(lm: LM, rows: Sequence[_Row]) -> list[_Part]:
+def _parts(lm: LM, rows: Sequence[Row], share: float) -> list[_Part]:
     if not rows:
         return []
-    batch = subject_rows(
-        lm,
-        [row.text.text for row in rows],
-        [row.text.subject for row in rows],
-        [row.target[:-1] for row in rows],
-    )
-    return [
-        _part(lm, [rows[i] for i in indices], split(picked(batch, indices)))
-        for indices in by_tail(lm, batch, _ROWS, -1)
-    ]
+    batch = encoded(lm, rows)
+    groups = by_tail(lm, batch, _ROWS, -1)
+    return [_part(lm, [rows[i] for i in group], split(picked(batch, group)), share) for group in groups]
 
 
-def _part(lm: LM, rows: Sequence[_Row], cut: Split) -> _Part:
-    before = torch.zeros(0, device=lm.device)
-    if not rows[0].target:
-        with torch.no_grad():
-            before = tail_logp(lm, cut, cut.read_head(lm), 1)[:, -1]
-    weight = torch.tensor([row.weight for row in rows], device=lm.device)
-    return _Part(cut, None, labels_at_end([row.target for row in rows], lm.device), weight, before)
-
-
-def _loss(lm: LM, part: _Part) -> Tensor:
-    """This part's share of the objective, a scalar."""
-    logp = tail_logp(lm, part.rows, part.head, part.labels.shape[1])
-    rows = divergence(part.before, logp[:, -1]) if len(part.before) else target_nll(logp, part.labels)
-    return (rows * part.weight).sum()
+def _part(lm: LM, rows: Sequence[Row], cut: Split, share: float) -> _Part:
+    return _Part(cut, wanted(lm, rows, lambda: tail_logp(lm, cut, cut.read_head(lm), 1)[:, -1]), share)

@@ -33,9 +33,11 @@ def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
     before = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows)
     gain = torch.ones(len(problem.requests))
     updates: dict[int, LowRank] = {}
-    for _ in range(settings.rounds):
+    for remaining in reversed(range(settings.rounds)):
         with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
             updates = _one_pass(lm, problem, before, solve, preserve, gain)
+            if not remaining:  # nothing is asked for again
+                break
             reached = keys_and_states(lm, problem.rows, layers[-1:], batch_rows=settings.batch_rows).states
         share = _share(reached - before.states, problem)
         gain = (gain / share.clamp(min=_LEAST_SHARE)).clamp(max=_MOST_GAIN)
