@@ -23,7 +23,7 @@ from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText
 from agent.editing.layers import default_layers
 from agent.editing.polish import polish
-from agent.editing.requests import checked, together, value_key
+from agent.editing.requests import checked, value_key
 from agent.editing.rows import history, key_rows
 from agent.editing.settings import EditSettings
 from agent.lm.arch import down_name
@@ -180,9 +180,7 @@ def _joint(
     )
     updates = spec.solve(lm, problem)
     if settings.polish and spec.columns:
-        updates = polish(
-            lm, together(requests), contexts, updates, material.preserve, settings, stage(progress, "polish")
-        )
+        updates = polish(lm, problem, contexts, updates, stage(progress, "polish"))
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
 
 

@@ -5,9 +5,11 @@ moves the others a little. Here the right factors (which keys a fact answers to)
 factors (what it writes there) take a few Adam steps on the edited model itself, minimising
 
     mean over facts of [NLL(target) + kl * KL(keep prompts)]  +  kl * mean over protected prompts of KL
+    +  polish_covariance * sum over layers of tr(dW C dWᵀ) / tr(W C Wᵀ)
 
-with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The rank stays
-one per fact and layer, and keys that the covariance and the preserve keys keep a fact from touching stay untouched. A step runs the
+with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The last term is
+MEMIT's own: how much of what a layer says of ordinary text changes. Without it many facts are written ever larger, and their prompts
+learned by heart. The rank stays one per fact and layer, and keys that the covariance and the preserve keys keep a fact from touching stay untouched. A step runs the
 rows from their subject's last token on; what stands before feels the updates little and is read again every few steps. (Ours:
 MEMIT's directions with ROME's objective, on all facts at once.)
 """
@@ -20,8 +22,10 @@ from typing import Any
 
 import torch
 
+from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
 from agent.editing.keys import SubjectText
+from agent.editing.requests import together
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Split, by_tail, picked, split, tail_logp
 from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
@@ -63,17 +67,20 @@ class _Part:
 
 
 def polish(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], updates: Mapping[int, LowRank],
-    protected: Sequence[SubjectText], settings: EditSettings, progress: Progress | None = None,
+    lm: LM, problem: Problem, contexts: Sequence[str], updates: Mapping[int, LowRank], progress: Progress | None = None
 ) -> dict[int, LowRank]:  # fmt: skip
     """`updates` of the base in `lm`, by layer, after every edit was looked at `settings.polish` times; the model is left as it is.
 
-    Column i of a left factor (d_out, facts) belongs to `requests[i]`. `protected`: prompts about other subjects. A step looks at no
-    more than a few hundred facts: of many it takes a slice.
+    Column i of a left factor (d_out, facts) belongs to `problem.requests[i]`. A step looks at no more than a few hundred facts: of
+    many it takes a slice.
     """
-    parts = _Parts(lm, requests, contexts, protected, settings)
+    settings = problem.settings
+    parts = _Parts(lm, together(problem.requests), contexts, problem.preserve, settings)
     steps = settings.polish * parts.slices
     lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
+    if settings.polish_covariance:
+        for layer, left in lefts.items():
+            left.weigh(problem.factors.covariance[layer])
     leaves = [left.move for left in lefts.values()]
     optimiser = torch.optim.Adam(leaves, lr=settings.polish_lr)
     for step in range(steps):
@@ -87,6 +94,9 @@ def polish(
         with written(lm, edited):
             for part in [*parts.of_requests(lm, step), *(part.read(lm) for part in others)]:
                 part.loss(lm, settings.kl).backward(inputs=list(edited.values()))
+        if settings.polish_covariance:
+            changed = torch.stack([left.disturbance() for left in lefts.values()]).sum()
+            (settings.polish_covariance * changed).backward()
         torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
         optimiser.step()
         if progress:
@@ -106,6 +116,7 @@ class _Left:
         self._right = update.right.to(lm.device)
         self._start = update.left.to(lm.device)
         self._unit = self._start.norm(dim=0, keepdim=True) / self._start.shape[0] ** 0.5
+        self._gram = self._start.new_zeros(0, 0)
         self.move = torch.zeros_like(self._start, requires_grad=True)
 
     def current(self) -> Tensor:
@@ -115,6 +126,17 @@ class _Left:
     def weight(self) -> Tensor:
         """(d_out, d_in) float32: the base's weight with the update in it."""
         return torch.addmm(self._base.float(), self.current(), self._right.T)
+
+    def weigh(self, covariance: Tensor) -> None:
+        """Take the second moment C (d_in, d_in) of the layer's keys for `disturbance`."""
+        covariance, base = covariance.to(self._right), self._base.float()
+        # tr(dW C dWᵀ) = tr(L (Rᵀ C R) Lᵀ): with few facts that is much less work in every step.
+        self._gram = self._right.T @ covariance @ self._right / (base @ covariance * base).sum()
+
+    def disturbance(self) -> Tensor:
+        """tr(dW C dWᵀ) / tr(W C Wᵀ), a differentiable scalar: the mean squared change of what the layer writes, relative to that."""
+        left = self.current()
+        return (left @ self._gram * left).sum()
 
 
 class _Parts:

@@ -16,7 +16,7 @@ from agent.types import EditRequest
 # Settings that the optimisation of a value does not read.
 _NOT_THE_VALUES = frozenset({
     "algorithm", "mode", "batch", "layers", "covariance", "preserve", "samples", "sample_tokens", "batch_rows",
-    "carriers", "rounds", "null_share", "polish", "polish_lr", "corpus", "statistics", "statistics_tokens", "ft_eps", "history",
+    "carriers", "rounds", "null_share", "polish", "polish_covariance", "polish_lr", "corpus", "statistics", "statistics_tokens", "ft_eps", "history",
 })  # fmt: skip
 
 

@@ -32,8 +32,8 @@ class EditSettings:
     they are steady, between 10 and 40 a dimension. `statistics`: .npz files that hold them already (a folder or a pattern).
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of; pmet solves once, and looks at all keep prompts in every step whatever `turns` says.
-    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate;
-    not used with ft, whose update has no column per fact.
+    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate,
+    `polish_covariance` the weight of what they change of ordinary text; not used with ft, whose update has no column per fact.
     `turns`: every step looks at all edit prompts and, by turns, at one in `turns` of the prompts whose answers should stay.
     `ft_eps`: ft moves no entry of the weight by more than this, in units of the weight's root mean square over the root of d_in: the
     largest change of an output relative to its usual size. ft reads besides it `layers` (the last), `steps`, `lr` (a step moves an entry by
@@ -63,6 +63,7 @@ class EditSettings:
     rounds: int = 3
     polish: int = 0
     polish_lr: float = 0.1
+    polish_covariance: float = 0.0
     ft_eps: float = 1.0
     context_tokens: int = 8
     samples: int = 0
@@ -113,6 +114,7 @@ class EditSettings:
             "give_up",
             "polish",
             "polish_lr",
+            "polish_covariance",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"editing.{name} must not be negative, got {getattr(self, name)}")

@@ -14,7 +14,7 @@ from agent.types import EditRequest
 from benchmarks.edits import Ask
 from benchmarks.versus.settings import PeerSettings
 
-Side = Literal["easyedit", "same", "shipped"]
+Side = Literal["easyedit", "same", "quick", "shipped"]
 Task = Literal["statistics", "rome", "memit", "alphaedit", "tune"]
 
 
@@ -22,7 +22,7 @@ Task = Literal["statistics", "rome", "memit", "alphaedit", "tune"]
 class EditSet:
     """Edits and what is asked after them; `before` are the unedited model's answers. Without `asks` only time and memory count.
 
-    `preserve`: (text, subject) of what must not move; of the sides only ours as shipped reads it.
+    `preserve`: (text, subject) of what must not move; of the sides only ours, quick and as shipped, read it.
     """
 
     requests: tuple[EditRequest, ...]

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from agent.editing.compile import Compiled, Material, compile_delta
-from agent.editing.delta import applied
+from agent.editing.covariance import statistics_for
+from agent.editing.delta import Delta, applied
 from agent.errors import ConfigError
+from agent.lm.arch import as_out_in, down_module, down_name
 from agent.lm.load import LM
 from agent.lm.tokens import encode, encode_target, pad_left
 from agent.types import EditRequest
@@ -58,6 +60,25 @@ def test_the_keys_and_the_rank_stay_and_the_base_is_not_touched(taught: LM) -> N
         assert torch.equal(update.right, rough.delta.updates[name].right)
         assert update.rank == len(EDITS)
         assert not torch.equal(update.left, rough.delta.updates[name].left)
+
+
+def test_a_weight_on_the_covariance_leaves_ordinary_text_alone(taught: LM) -> None:
+    """tr(dW C dWᵀ) / tr(W C Wᵀ), measured from the outside."""
+    free, calm = (
+        compiled(taught, polish=30, polish_lr=0.2, polish_covariance=weight) for weight in (0.0, 500.0)
+    )
+    found = statistics_for(taught, (0, 1), settings(**ROUGH))
+
+    def disturbed(delta: Delta) -> float:
+        total = 0.0
+        for layer, covariance in found.matrices.items():
+            weight = as_out_in(down_module(taught.model, taught.arch, layer)).detach()
+            change, c = delta.updates[down_name(taught.arch, layer)].dense(), covariance.float()
+            total += float((change @ c * change).sum() / (weight @ c * weight).sum())
+        return total
+
+    assert disturbed(calm.delta) < 0.8 * disturbed(free.delta)
+    assert objective(taught, calm, EDITS, 0.5) < objective(taught, compiled(taught), EDITS, 0.5)
 
 
 def test_the_same_request_gives_the_same_bytes_in_any_order(taught: LM) -> None:
