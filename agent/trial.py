@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.editing.cache import load_values, save_values
 from agent.editing.compile import Compiled, Material, Tensor, compile_delta, find_values
 from agent.editing.delta import applied
-from agent.editing.requests import value_key
+from agent.editing.requests import value_keys
 from agent.editing.settings import EditSettings
 from agent.errors import EditError
 from agent.examine import all_texts, gate_of, neutral_texts, probes_of
@@ -62,7 +62,7 @@ def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int,
     job = _job(shop, lm, proposals)
     values = find_values(lm, job.requests, job.settings, job.known_values, shop.progress)
     save_values(job.folder, values)
-    keys = (value_key(lm, r, job.settings.layers, job.settings) for r in job.requests)
+    keys = value_keys(lm, job.requests, job.settings.layers, job.settings)
     return {
         proposal.id: f"the model cannot be made to say {proposal.fact.object!r}: it hardly knows the name"
         for proposal, key in zip(proposals, keys, strict=True)
@@ -84,7 +84,7 @@ def _job(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Job:
     settings = editing_for(shop.settings, lm, shop.cache)
     requests = [request_of(shop, p) for p in proposals]
     folder = shop.cache / "values"
-    keys = [value_key(lm, request, settings.layers, settings) for request in requests]
+    keys = value_keys(lm, requests, settings.layers, settings)
     return _Job(requests, settings, load_values(folder, keys), folder)
 
 

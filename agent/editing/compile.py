@@ -23,7 +23,7 @@ from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText
 from agent.editing.layers import default_layers
 from agent.editing.polish import polish
-from agent.editing.requests import checked, value_key
+from agent.editing.requests import checked, value_keys
 from agent.editing.rows import history, key_rows
 from agent.editing.settings import EditSettings
 from agent.lm.arch import down_name
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A delta and the values it came from, keyed by `value_key`, to be kept for the next compilation."""
+    """A delta and the values it came from, keyed by `value_keys`, to be kept for the next compilation."""
 
     delta: Delta
     values: Mapping[str, Tensor]
@@ -126,7 +126,7 @@ def find_values(
     known: Mapping[str, Tensor],
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
-    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_key`; nothing for an algorithm without values.
+    """What `compile_delta` would compute first in joint mode: (d_model,) float32 by `value_keys`; nothing for an algorithm without values.
 
     `known` values are not computed again. A value of NaN was given up (`settings.give_up`): the model cannot be made to say
     that target, and `compile_delta` writes nothing for it. Raises EditError as it does.
@@ -143,13 +143,15 @@ def _values(
     optimise = ALGORITHMS[settings.algorithm].values
     if optimise is None:
         return {}
-    keys = [value_key(lm, request, layers, settings) for request in requests]
-    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+    keys = value_keys(lm, requests, layers, settings)
     values = {key: known[key] for key in keys if key in known}
+    # Facts of one subject have one value: where one of them is missing all are found anew.
+    missing = {request.subject for request, key in zip(requests, keys, strict=True) if key not in known}
     if missing:
+        asked = {key: r for key, r in zip(keys, requests, strict=True) if r.subject in missing}
         tell = stage(progress, "values")
-        found = optimise(lm, list(missing.values()), contexts, layers[-1], settings, tell)
-        values.update(zip(missing, found, strict=True))
+        found = optimise(lm, list(asked.values()), contexts, layers[-1], settings, tell)
+        values.update(zip(asked, found, strict=True))
     return values
 
 
@@ -161,7 +163,8 @@ def _joint(
     contexts, layers = ground.contexts, ground.layers
     values = _values(lm, asked, contexts, layers, settings, material.known_values, progress)
     nothing = torch.zeros(0)
-    pushes = [values[value_key(lm, r, layers, settings)] if spec.values else nothing for r in asked]
+    keys = value_keys(lm, asked, layers, settings)
+    pushes = [values[key] if spec.values else nothing for key in keys]
     told = [(r, push) for r, push in zip(asked, pushes, strict=True) if not push.isnan().any()]
     if not told:
         return Compiled(empty_delta(lm.sha), values)
@@ -169,7 +172,7 @@ def _joint(
     rows, owner = key_rows(requests, contexts, settings.carriers)
     problem = Problem(
         requests=requests,
-        values=_by_subject(requests, torch.stack([push for _, push in told])),
+        values=torch.stack([push for _, push in told]),
         rows=rows,
         owner=torch.tensor(owner),
         layers=layers,
@@ -182,15 +185,6 @@ def _joint(
     if settings.polish and spec.columns:
         updates = polish(lm, problem, contexts, updates, stage(progress, "polish"))
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
-
-
-def _by_subject(requests: Sequence[EditRequest], values: Tensor) -> Tensor:
-    """(requests, d_model): each request's value with those of its subject's other facts. They share their keys, so that whatever one
-    writes the others find as well; solved apart they would meet in the middle.
-    """
-    index: dict[str, int] = {}
-    ids = torch.tensor([index.setdefault(request.subject, len(index)) for request in requests])
-    return torch.zeros(len(index), values.shape[1]).index_add_(0, ids, values)[ids]
 
 
 def _ground(lm: LM, settings: EditSettings, material: Material, progress: Progress | None) -> _Ground:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 import torch
 
 from agent.editing.losses import labels_at_end
+from agent.editing.objective import LayerOutput
 from agent.editing.settings import EditSettings
 from agent.editing.tails import tails
 from agent.editing.trace import TracedFact
-from agent.editing.values import optimise_values
+from agent.editing.values import optimise_at
 from agent.lm.load import LM
 from agent.lm.tokens import encode_target, subject_rows
 from agent.types import EditRequest
@@ -44,10 +45,12 @@ def flip_shares(
     `progress(done, total)` counts facts times layers. The model is as before afterwards.
     """
     requests = [EditRequest(f.subject, (f.prompt,), f.other, f.answer) for f in facts]
+    alone = [[index] for index in range(len(requests))]
     wanted = free_settings(settings)
     shares = []
     for layer in range(lm.n_layers):
-        pushes = optimise_values(lm, requests, ("",), layer, wanted, _shifted(progress, layer, lm.n_layers))
+        tell = _shifted(progress, layer, lm.n_layers)
+        (pushes,) = optimise_at(lm, requests, alone, ("",), layer, LayerOutput(layer), wanted, tell)
         said = [
             flipped(lm, facts[start : start + wanted.chunk], pushes[start : start + wanted.chunk], layer)
             for start in range(0, len(facts), wanted.chunk)

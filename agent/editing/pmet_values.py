@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from agent.editing.settings import EditSettings
+from agent.editing.subjects import by_subject
 from agent.editing.tails import Tails
 from agent.editing.values import optimise_at
 from agent.lm.arch import down_module
@@ -52,11 +53,12 @@ def optimise_mlp_values(
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """delta (requests, d_model) float32 on the CPU, to be added to the output of the down projection of `layer` at each subject's last
-    token; NaN for a request that was given up.
+    token: one for all requests of a subject; NaN for a request that was given up.
 
     Chunks as in `optimise_values`. Raises EditError when a prompt lacks its subject, ModelError when the family's attention is unknown.
     """
-    return optimise_at(lm, requests, contexts, layer, AttentionAndMlp(layer), settings, progress)[1]
+    site = AttentionAndMlp(layer)
+    return optimise_at(lm, requests, by_subject(requests), contexts, layer, site, settings, progress)[1]
 
 
 def _adding(rows: Tails, push: Tensor) -> Callable[[Tensor], Tensor]:

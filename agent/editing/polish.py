@@ -25,8 +25,8 @@ import torch
 from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
 from agent.editing.keys import SubjectText
-from agent.editing.requests import together
 from agent.editing.settings import EditSettings
+from agent.editing.subjects import together
 from agent.editing.tails import Split, by_tail, picked, split, tail_logp
 from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
 from agent.editing.written import written

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from typing import Any
 
 from agent.editing.algorithms.registry import ALGORITHMS
 from agent.editing.settings import EditSettings
+from agent.editing.subjects import by_subject
 from agent.errors import EditError
 from agent.lm.load import LM
 from agent.types import EditRequest
@@ -28,27 +30,41 @@ def checked(requests: Sequence[EditRequest]) -> list[EditRequest]:
     return sorted(requests, key=lambda r: (r.subject, r.prompts, r.target_new))
 
 
-def together(requests: Sequence[EditRequest]) -> list[EditRequest]:
-    """The requests without keep prompts that another of them edits: what one changes the other must not hold.
+def value_keys(
+    lm: LM, requests: Sequence[EditRequest], layers: Sequence[int], settings: EditSettings
+) -> list[str]:
+    """The `value_key` of each request, beside those of its subject."""
+    keys = [""] * len(requests)
+    for group in by_subject(requests):
+        for index in group:
+            beside = [requests[other] for other in group if other != index]
+            keys[index] = value_key(lm, requests[index], layers, settings, beside)
+    return keys
 
-    For looking at all of them at once. A value is optimised alone, and there the other facts of its subject are to stay.
-    """
-    edited = {prompt for request in requests for prompt in request.prompts}
-    return [replace(r, keep=tuple(prompt for prompt in r.keep if prompt not in edited)) for r in requests]
 
-
-def value_key(lm: LM, request: EditRequest, layers: Sequence[int], settings: EditSettings) -> str:
-    """What a value vector depends on: weights, request, its layer, what kind of value the algorithm reads, the settings of its
-    optimisation and the chat template.
+def value_key(
+    lm: LM,
+    request: EditRequest,
+    layers: Sequence[int],
+    settings: EditSettings,
+    beside: Sequence[EditRequest] = (),
+) -> str:
+    """What a value vector depends on: weights, request and those of the same subject `beside` it, its layer, what kind of value the
+    algorithm reads, the settings of its optimisation and the chat template.
     """
     relevant = {name: value for name, value in asdict(settings).items() if name not in _NOT_THE_VALUES}
     if kind := ALGORITHMS[settings.algorithm].value_name:
         relevant["kind"] = kind
     dtype = str(next(lm.model.parameters()).dtype)
-    wanted = {name: value for name, value in asdict(request).items() if name != "target_old"}
+    others = [sorted(json.dumps(_told(other), sort_keys=True) for other in beside)] if beside else []
     chat = [asdict(lm.chat)] if lm.chat else []
-    named = json.dumps([lm.sha, dtype, wanted, layers[-1], relevant, *chat], sort_keys=True)
+    named = json.dumps([lm.sha, dtype, _told(request), layers[-1], relevant, *others, *chat], sort_keys=True)
     return hashlib.sha256(named.encode()).hexdigest()
+
+
+def _told(request: EditRequest) -> dict[str, Any]:
+    """What of a request the optimisation reads."""
+    return {name: value for name, value in asdict(request).items() if name != "target_old"}
 
 
 def _check(requests: Sequence[EditRequest]) -> None:

@@ -7,21 +7,22 @@ same subject's *other* relations instead of "{subject} is a"):
     mean over prompts and contexts of NLL(target | h + delta_i)  +  kl * KL(keep prompts | h + delta_i)  +
     decay * |delta_i|² / |h|²
 
-All requests run together, one row per prompt and context, each from its subject's last token on (`agent.editing.tails`). Every step
-looks at all edit rows and at one in `settings.turns` of the keep rows, by turns. A request whose loss is low enough stops and its
+Facts of one subject have one delta, and their NLLs are added (`agent.editing.subjects`). All requests run together, one row per prompt and context, each from its subject's last token on (`agent.editing.tails`). Every step
+looks at all edit rows and at one in `settings.turns` of the keep rows, by turns. A push whose losses are low enough stops and its
 rows leave the batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from agent.editing.keys import SubjectText, keys_and_states
 from agent.editing.objective import Group, LayerOutput, Rows, Site, build_rows
 from agent.editing.settings import EditSettings
+from agent.editing.subjects import by_subject, one_push
 from agent.editing.tails import budget, kept_by_row
 from agent.lm.guess import width_of
 from agent.lm.load import LM
@@ -35,78 +36,117 @@ def optimise_values(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, settings: EditSettings,
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
-    """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's
-    last token; NaN for a request that was given up.
+    """delta (requests, d_model) float32 on the CPU, to be added to the output of `layer` at each subject's last token: one for all
+    requests of a subject; NaN for a request that was given up.
     """
-    return optimise_at(lm, requests, contexts, layer, LayerOutput(layer), settings, progress)[0]
+    site = LayerOutput(layer)
+    return optimise_at(lm, requests, by_subject(requests), contexts, layer, site, settings, progress)[0]
 
 
 def optimise_at(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int, site: Site, settings: EditSettings,
-    progress: Progress | None = None,
+    lm: LM, requests: Sequence[EditRequest], groups: Sequence[Sequence[int]], contexts: Sequence[str], layer: int,
+    site: Site, settings: EditSettings, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """(pushes, requests, d_model) float32 on the CPU for the pushes of `site`, in units and bounds of |h|, h the output of `layer`;
     NaN for a request that was given up.
 
-    Requests are taken in chunks, in the order given, so that a value depends on its chunk only: of `settings.chunk`, or of fewer where
-    the memory asks for it.
+    `groups`: indices of requests that have one push, all of one subject. Groups are taken in chunks, in the order given, so that a push
+    depends on its chunk only: of `settings.chunk`, or of fewer where the memory asks for it.
     """
-    found = [torch.zeros(site.pushes, 0, width_of(lm.model))]
-    size = _chunk(lm, requests, len(contexts), settings)
-    for start in range(0, len(requests), size):
-        chunk = requests[start : start + size]
-        rows = build_rows(lm, chunk, contexts, site, settings)
-        norms = _mean_norms(lm, chunk, contexts, layer)
-        found.append(_optimise_chunk(lm, rows, norms, site, settings))
-        if progress:
-            progress(min(start + size, len(requests)), len(requests))
-    return torch.cat(found, 1)
+    found = torch.full((site.pushes, len(requests), width_of(lm.model)), math.nan)
+    waiting, settled = [list(group) for group in groups], 0
+    while waiting:
+        again = []
+        for chunk in _chunks(lm, requests, waiting, len(contexts), settings):
+            members = [one_push([requests[i] for i in group]) for group in chunk]
+            pushes, hopeless = _optimise_chunk(lm, members, contexts, layer, site, settings)
+            for number, group in enumerate(chunk):
+                said = [index for index, fails in zip(group, hopeless[number], strict=True) if not fails]
+                if 0 < len(said) < len(group):
+                    # What the model cannot be made to say has pushed its subject's others about: once more without it.
+                    again.append(said)
+                    settled += len(group) - len(said)
+                else:
+                    found[:, said] = pushes[:, number : number + 1]
+                    settled += len(group)
+            if progress:
+                progress(settled, len(requests))
+        waiting = again
+    return found
 
 
-def _chunk(lm: LM, requests: Sequence[EditRequest], contexts: int, settings: EditSettings) -> int:
-    """How many requests are optimised together: what is kept of their rows between two steps is to fit the budget."""
-    rows = max((len(r.prompts) * contexts + len(r.keep) for r in requests), default=1)
-    return max(1, min(settings.chunk, int(budget(lm) / (rows * kept_by_row(lm)))))
+def _chunks(
+    lm: LM,
+    requests: Sequence[EditRequest],
+    groups: Sequence[list[int]],
+    contexts: int,
+    settings: EditSettings,
+) -> Iterator[Sequence[list[int]]]:
+    """Groups that are optimised together: what is kept of their rows between two steps is to fit the budget."""
+    rows = max(
+        sum(len(requests[i].prompts) * contexts + len(requests[i].keep) for i in group) for group in groups
+    )
+    size = max(1, min(settings.chunk, int(budget(lm) / (rows * kept_by_row(lm)))))
+    return (groups[start : start + size] for start in range(0, len(groups), size))
 
 
-def _optimise_chunk(lm: LM, rows: Rows, norms: Tensor, site: Site, settings: EditSettings) -> Tensor:
-    width, count = width_of(lm.model), len(norms)
+def _optimise_chunk(
+    lm: LM, groups: Sequence[Sequence[EditRequest]], contexts: Sequence[str], layer: int, site: Site, settings: EditSettings
+) -> tuple[Tensor, list[list[bool]]]:  # fmt: skip
+    """(pushes, groups, d_model) on the CPU, and of each group's requests whether they are hopeless."""
+    requests = [request for group in groups for request in group]
+    rows = build_rows(lm, requests, contexts, site, settings)
+    owners = [number for number, group in enumerate(groups) for _ in group]
+    owner = torch.tensor(owners, device=lm.device)
+    norms = _mean_norms(lm, requests, owner, contexts, layer)
+    push, loss = _descended(lm, rows, owner, norms, site, settings)
+    hopeless = (loss > settings.give_up).tolist() if settings.give_up else [False] * len(requests)
+    return push.cpu(), [
+        [h for h, o in zip(hopeless, owners, strict=True) if o == n] for n in range(len(groups))
+    ]
+
+
+def _descended(
+    lm: LM, rows: Rows, owner: Tensor, norms: Tensor, site: Site, settings: EditSettings
+) -> tuple[Tensor, Tensor]:
+    """Pushes (pushes, groups, d_model), and (requests,) each one's NLL when its group stopped. `owner` (requests,): the group."""
+    width, count, requests = width_of(lm.model), len(norms), len(owner)
     # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
     # of |h| / sqrt(d), and one step is lr * |h| long on every model.
     unit = (norms / width**0.5)[:, None]
     push = torch.zeros(site.pushes, count, width, device=lm.device, requires_grad=True)
     optimiser = torch.optim.Adam([push], lr=settings.lr)
     active = torch.ones(count, dtype=torch.bool, device=lm.device)
-    loss = torch.zeros(count, device=lm.device)
-    kls = torch.full((settings.turns, count), math.inf, device=lm.device)
+    loss = torch.zeros(requests, device=lm.device)
+    kls = torch.full((settings.turns, requests), math.inf, device=lm.device)
     for step in range(settings.steps):
         turn = step % settings.turns
-        nll, kls[turn] = _descend(lm, rows.turns[turn], site, push, unit, settings)
-        loss = torch.where(active, nll, loss)
-        done = active & (nll < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
+        nll, kls[turn] = _descend(lm, rows.turns[turn], site, push, unit, owner, settings)
+        loss = torch.where(active[owner], nll, loss)
+        good = (nll < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
+        bad = torch.zeros(count, device=lm.device).index_add_(0, owner, (~good).float())
+        done = active & (bad == 0)
         _step(optimiser, push, active & ~done, settings.clamp * width**0.5)
         if bool(done.any()):
             active = active & ~done
             if not bool(active.any()):
                 break
-            rows = rows.of(active)
-    # What the model cannot be made to say would only push it about, and the facts solved with it.
-    hopeless = loss > settings.give_up if settings.give_up else torch.zeros_like(active)
-    return torch.where(hopeless[:, None], math.nan, push.detach() * unit).cpu()
+            rows = rows.of(active[owner])
+    return push.detach() * unit, loss
 
 
 def _descend(
-    lm: LM, groups: Sequence[Group], site: Site, push: Tensor, unit: Tensor, settings: EditSettings
-) -> tuple[Tensor, Tensor]:
+    lm: LM, parts: Sequence[Group], site: Site, push: Tensor, unit: Tensor, owner: Tensor, settings: EditSettings
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sets the gradient of `push` to that of the whole objective; (requests,) each one's mean NLL and KL.
 
-    One backward pass for each group: no more is kept in memory than one of them needs.
+    One backward pass for each part: no more is kept in memory than one of them needs.
     """
     push.grad = None
-    nll, kl = (torch.zeros(push.shape[1], device=push.device) for _ in range(2))
-    for group in groups:
-        found = group.losses(lm, site, push * unit, settings.kl)
-        penalty = settings.decay * push.square().mean(-1).sum() / len(groups)
+    nll, kl = (torch.zeros(len(owner), device=push.device) for _ in range(2))
+    for part in parts:
+        found = part.losses(lm, site, (push * unit)[:, owner], settings.kl)
+        penalty = settings.decay * push.square().mean(-1).sum() / len(parts)
         (found.total + penalty).backward()
         nll, kl = nll + found.nll, kl + found.kl
     return nll, kl
@@ -122,15 +162,18 @@ def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, larges
         push[:, ~active] = frozen[:, ~active]
 
 
-def _mean_norms(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layer: int) -> Tensor:
-    """(requests,): mean |h| at the subject over a request's edit rows."""
+def _mean_norms(
+    lm: LM, requests: Sequence[EditRequest], owner: Tensor, contexts: Sequence[str], layer: int
+) -> Tensor:
+    """(groups,): mean |h| at the subject over a group's edit rows. `owner` (requests,): the group."""
     texts = [
-        (SubjectText(context + prompt, request.subject), owner, 1 / len(request.prompts) / len(contexts))
-        for owner, request in enumerate(requests)
+        (SubjectText(context + prompt, request.subject), group)
+        for request, group in zip(requests, owner.tolist(), strict=True)
         for prompt in request.prompts
         for context in contexts
     ]
-    rows, owners, weights = zip(*texts, strict=True)
+    rows, groups = zip(*texts, strict=True)
     norms = keys_and_states(lm, rows, [layer]).states.norm(dim=-1)
-    owner = torch.tensor(owners, device=norms.device)
-    return norms.new_zeros(len(requests)).index_add_(0, owner, norms * norms.new_tensor(weights))
+    of = torch.tensor(groups, device=norms.device)
+    counts = torch.bincount(of)
+    return norms.new_zeros(len(counts)).index_add_(0, of, norms) / counts

@@ -14,7 +14,8 @@ from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, applied
 from agent.editing.factors import Factors
 from agent.editing.keys import SubjectText, keys_and_states
-from agent.editing.requests import together, value_key
+from agent.editing.requests import value_key, value_keys
+from agent.editing.subjects import together
 from agent.errors import ConfigError, EditError, ModelError
 from agent.lm.generate import generate
 from agent.lm.load import LM
@@ -119,6 +120,26 @@ def test_a_value_key_names_what_the_value_depends_on(taught: LM, tiny: Callable[
     }  # fmt: skip
     assert len(others) == 14
     assert key not in others
+
+
+def test_a_value_belongs_to_all_facts_of_its_subject(taught: LM) -> None:
+    """One more fact of the subject, and the values of all are found anew; other subjects' are kept."""
+    wanted = settings(**QUICK)
+    leader = edit("Zorland", "Quill", "leader")
+    alone = compile_delta(taught, [ZORLAND, QUENIA], wanted, Material()).values
+    told: list[int] = []
+    both = find_values(
+        taught, [QUENIA, leader, ZORLAND], wanted, alone, lambda stage, done, total: told.append(total)
+    )
+    assert told == [2]
+    assert list(both) == value_keys(
+        taught, sorted([QUENIA, leader, ZORLAND], key=lambda r: (r.subject, r.prompts)), (0, 1), wanted
+    )
+    assert both.keys() & alone.keys() == {value_key(taught, QUENIA, (0, 1), wanted)}
+    assert (
+        value_keys(taught, [leader, ZORLAND], (0, 1), wanted)
+        == value_keys(taught, [ZORLAND, leader], (0, 1), wanted)[::-1]
+    )
 
 
 def test_preserve_keys_hold_what_must_not_move(taught: LM) -> None:

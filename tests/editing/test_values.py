@@ -69,6 +69,34 @@ def test_a_value_does_not_depend_on_its_companions(taught: LM) -> None:
     assert torch.equal(chunked[0], alone[0])
 
 
+def test_facts_of_one_subject_are_one_push_that_says_them_all(taught: LM) -> None:
+    """Each one's keep prompts name the other's relation, and do not hold it back."""
+    capital, leader = edit("Zorland", "Sorna"), edit("Zorland", "Quill", "leader")
+    assert set(capital.keep) & set(leader.prompts) and set(leader.keep) & set(capital.prompts)
+    wanted = settings(kl=1.0, steps=60, stop_loss=0.01)
+    one, other, quenia = optimise_values(taught, [capital, leader, QUENIA], CONTEXTS, LAYER, wanted)
+    assert torch.equal(one, other) and not torch.equal(one, quenia)
+    for request in (capital, leader):
+        said = [pushed_logp(taught, request, c + p, one)[0] for p in request.prompts for c in CONTEXTS]
+        assert min(said) > -1.0
+    # What neither of them changes stays.
+    (kept,) = set(capital.keep) & set(leader.keep)
+    before, after = (pushed_logp(taught, capital, kept, push)[1] for push in (0 * one, one))
+    assert int(before.argmax()) == int(after.argmax())
+
+
+def test_what_cannot_be_said_does_not_push_its_subjects_other_facts_about(taught: LM) -> None:
+    hopeless, leader = edit("Zorland", "Mipa Sorna Mipa"), edit("Zorland", "Quill", "leader")
+    wanted = settings(give_up=1.0, steps=25)
+    seen: list[tuple[int, int]] = []
+    given_up, push = optimise_values(
+        taught, [hopeless, leader], ("",), LAYER, wanted, lambda *step: seen.append(step)
+    )
+    assert bool(given_up.isnan().all())
+    assert torch.equal(push, optimise_values(taught, [leader], ("",), LAYER, wanted)[0])
+    assert seen == [(1, 2), (2, 2)]
+
+
 def test_the_clamp_is_relative_to_the_state(taught: LM) -> None:
     rows = [SubjectText(c + p, "Zorland") for p in ZORLAND.prompts for c in CONTEXTS]
     norm = float(keys_and_states(taught, rows, [LAYER]).states.norm(dim=-1).mean())
