@@ -4,7 +4,7 @@ A value vector is optimised as if its fact were alone and the solve exact. In th
 moves the others a little. Here the right factors (which keys a fact answers to) stay as the algorithm chose them, and the left
 factors (what it writes there) take a few Adam steps on the edited model itself, minimising
 
-    mean over facts of [NLL(target) + kl * KL(keep prompts)]  +  kl * mean over protected prompts of KL
+    mean over facts of NLL(target)  +  kl * mean over subjects of KL(keep prompts)  +  kl * mean over protected prompts of KL
     +  polish_covariance * sum over layers of tr(dW C dWᵀ) / tr(W C Wᵀ)
 
 with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The last term is
@@ -26,7 +26,7 @@ from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
 from agent.editing.keys import SubjectText
 from agent.editing.settings import EditSettings
-from agent.editing.subjects import together
+from agent.editing.subjects import merged
 from agent.editing.tails import Split, by_tail, picked, split, tail_logp
 from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
 from agent.editing.written import written
@@ -75,7 +75,7 @@ def polish(
     many it takes a slice.
     """
     settings = problem.settings
-    parts = _Parts(lm, together(problem.requests), contexts, problem.preserve, settings)
+    parts = _Parts(lm, merged(problem.requests), contexts, problem.preserve, settings)
     steps = settings.polish * parts.slices
     lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
     if settings.polish_covariance:
@@ -148,16 +148,18 @@ class _Parts:
         self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], protected: Sequence[SubjectText],
         settings: EditSettings,
     ) -> None:  # fmt: skip
-        self.slices, self._turns = max(1, round(len(requests) / _FACTS)), settings.turns
+        self.slices = max(1, round(len(requests) / _FACTS))
+        self._turns, self._kl = settings.turns, settings.kl
         groups = [requests[start :: self.slices] for start in range(self.slices)]
         self._edits = [_parts(lm, edit_rows(lm, group, contexts), 1 / len(group)) for group in groups]
-        keeps = [keep_rows(group if settings.kl else (), self._turns) for group in groups]
-        self._keeps = [
-            [_parts(lm, rows, 1 / len(group)) for rows in turns]
-            for group, turns in zip(groups, keeps, strict=True)
-        ]
+        self._keeps = [self._held(lm, [request for request in group if request.keep]) for group in groups]
         self._protected = protected if settings.kl else ()
         self._some = min(_PROTECTED, _PROTECTED_BY_FACT * len(requests))
+
+    def _held(self, lm: LM, requests: Sequence[EditRequest]) -> list[list[_Part]]:
+        """The keep prompts of some requests, by turns."""
+        rows = keep_rows(requests if self._kl else (), self._turns)
+        return [_parts(lm, turn, 1 / max(len(requests), 1)) for turn in rows]
 
     def of_requests(self, lm: LM, step: int) -> list[_Part]:
         """Inside `written`: edits and keeps of this step, read again when their time has come."""

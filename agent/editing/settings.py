@@ -22,8 +22,8 @@ class EditSettings:
 
     `layers`: edited layers, ascending; the last one is where values are optimised; empty for the family's own
     choice. `steps`, `lr`: Adam on the value vectors; a step is about `lr` * |h| long. `kl`: weight of the
-    relation KL. `decay`: weight of |delta|²/|h|². `clamp`: largest |delta| relative to |h|. `stop_loss`: a
-    request stops once its mean NLL (nats per token) is below. `covariance`: weight of the key covariance, in
+    relation KL. `decay`: weight of |delta|²/|h|². `clamp`: largest |delta| relative to |h|, for n facts of one subject sqrt(n) times
+    that. `stop_loss`: a request stops once its mean NLL (nats per token) is below. `covariance`: weight of the key covariance, in
     units of d_in (MEMIT's lambda is about 1); alphaedit: its L2, in units of the mean squared key. `null_share`: alphaedit writes
     only where at most this share of the covariance's trace lies. `preserve`: weight of a preserve key relative to an edit key.
     `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `batch_rows`: rows of one forward pass.

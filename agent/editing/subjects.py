@@ -26,6 +26,15 @@ def together(requests: Sequence[EditRequest]) -> list[EditRequest]:
     return [replace(r, keep=tuple(prompt for prompt in r.keep if prompt not in edited)) for r in requests]
 
 
+def merged(requests: Sequence[EditRequest]) -> list[EditRequest]:
+    """All requests, those of each subject as `one_push` has them."""
+    result = list(requests)
+    for group in by_subject(requests):
+        for index, request in zip(group, one_push([requests[i] for i in group]), strict=True):
+            result[index] = request
+    return result
+
+
 def one_push(requests: Sequence[EditRequest]) -> list[EditRequest]:
     """Requests of one subject as they are optimised together: each keep prompt once, with the first of them."""
     if len(requests) == 1:

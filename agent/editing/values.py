@@ -117,6 +117,8 @@ def _descended(
     push = torch.zeros(site.pushes, count, width, device=lm.device, requires_grad=True)
     optimiser = torch.optim.Adam([push], lr=settings.lr)
     active = torch.ones(count, dtype=torch.bool, device=lm.device)
+    # Facts told one by one would each go so far, in directions of their own.
+    largest = settings.clamp * (width * torch.bincount(owner)[:, None]) ** 0.5
     loss = torch.zeros(requests, device=lm.device)
     kls = torch.full((settings.turns, requests), math.inf, device=lm.device)
     for step in range(settings.steps):
@@ -126,7 +128,7 @@ def _descended(
         good = (nll < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
         bad = torch.zeros(count, device=lm.device).index_add_(0, owner, (~good).float())
         done = active & (bad == 0)
-        _step(optimiser, push, active & ~done, settings.clamp * width**0.5)
+        _step(optimiser, push, active & ~done, largest)
         if bool(done.any()):
             active = active & ~done
             if not bool(active.any()):
@@ -152,8 +154,8 @@ def _descend(
     return nll, kl
 
 
-def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: float) -> None:
-    """One Adam step of the active requests and the projection onto |push| <= largest; the others stay."""
+def _step(optimiser: torch.optim.Optimizer, push: Tensor, active: Tensor, largest: Tensor) -> None:
+    """One Adam step of the active pushes and the projection onto |push| <= `largest` (groups, 1); the others stay."""
     frozen = push.detach().clone()
     optimiser.step()
     with torch.no_grad():
