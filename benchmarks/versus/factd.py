@@ -37,9 +37,10 @@ from benchmarks.versus.job import (
     write_outcome,
 )
 from benchmarks.versus.memory import peak, reset_peak, resident, touch
-from benchmarks.versus.settings import Method, Scales, same_settings
+from benchmarks.versus.settings import Method, Scales, quick_settings, same_settings
 
 _CHUNK = 20_000  # tokens between two looks
+_QUICK_PRESERVED = 300
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -52,9 +53,8 @@ def measure(job: Job) -> dict[str, Any]:
         return _statistics(lm, texts, job, base)
     edits = read_edits(Path(job.edits))
     material = Material(corpus=texts, cache=Path(job.work) / "cache")
-    settings, requests = _as_shipped(job, edits) if job.side == "shipped" else _as_peer(lm, job, edits)
-    if job.side == "shipped":
-        material = replace(material, preserve=[SubjectText(*row) for row in edits.preserve])
+    settings, requests, held = _sides(lm, job, edits)
+    material = replace(material, preserve=[SubjectText(*row) for row in edits.preserve[:held]])
     return _edits(lm, edits, requests, settings, material, base)
 
 
@@ -89,6 +89,17 @@ def _edits(
         with applied(lm, compiled.delta):
             quality = scores(edits.asks, edits.before, answers(lm, edits.asks))
     return outcome(clock.seconds, base, highest, quality)
+
+
+def _sides(lm: LM, job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[EditRequest], int]:
+    """Settings, facts, and how many texts of other subjects are preserved."""
+    method: Method = job.task  # type: ignore[assignment]
+    if job.side == "quick":
+        few = [replace(r, prompts=r.prompts[:1], keep=r.keep[:1]) for r in edits.requests]
+        return quick_settings(method, job.peer.layers), few, _QUICK_PRESERVED
+    if job.side == "shipped":
+        return *_as_shipped(job, edits), len(edits.preserve)
+    return *_as_peer(lm, job, edits), 0
 
 
 def _as_shipped(job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[EditRequest]]:

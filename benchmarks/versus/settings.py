@@ -114,3 +114,13 @@ def same_settings(method: Method, peer: PeerSettings, scales: Scales) -> EditSet
         rounds=1,
         polish=0,
     )
+
+
+def quick_settings(method: Method, layers: tuple[int, ...]) -> EditSettings:
+    """Ours where time counts most: few steps on one prompt of a fact, one solve, nothing polished. What costs next to nothing stays:
+    carriers of the bare subject, and keys of other subjects that are preserved.
+    """
+    return EditSettings(
+        algorithm=method, layers=layers, steps=8, lr=0.3, kl=0.25, decay=0.1, clamp=1.0, contexts=0, covariance=0.1,
+        preserve=0.05, rounds=1,
+    )  # fmt: skip

@@ -8,7 +8,12 @@ from typing import Any
 
 from benchmarks.edits import CHANGED, KEPT
 
-SIDES = {"easyedit": "EasyEdit", "same": "factd, same settings", "quick": "factd, quick", "shipped": "factd, as shipped"}
+SIDES = {
+    "easyedit": "EasyEdit",
+    "same": "factd, same settings",
+    "quick": "factd, quick",
+    "shipped": "factd, as shipped",
+}
 TITLES = {"rome": "ROME", "memit": "MEMIT", "alphaedit": "AlphaEdit"}
 Found = Mapping[str, Any]
 Results = Mapping[str, Mapping[str, Found]]  # by task, by side
