@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,13 +13,19 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from agent.paths import POCKET
+from agent.catalogue import load_catalogue
+from agent.editing.corpus import own_samples
+from agent.lm.load import load_lm
+from agent.paths import POCKET, WORLD, data_file
+from agent.relations import load_relations
 from agent.types import EditRequest
-from benchmarks.edits import Ask
+from benchmarks.edits import Ask, swaps
 from benchmarks.versus import memory
 from benchmarks.versus.easyedit import as_row, keep_spaces, stand_in
+from benchmarks.versus.factd import measure, sides
 from benchmarks.versus.grid import GRID, peer_settings
-from benchmarks.versus.job import EditSet, Job, outcome, read_edits, read_job, write_edits, write_job
+from benchmarks.versus.job import EditSet, Job, Side, outcome, read_edits, read_job, write_edits, write_job
+from benchmarks.versus.prepare import known_facts
 from benchmarks.versus.settings import METHODS, Scales, published, same_settings, with_changes
 from benchmarks.versus.table import costs, failures, number, quality, ratio, tried
 from benchmarks.vs_easyedit import check_checkout, parse
@@ -147,6 +154,25 @@ def test_the_same_settings_take_the_same_step_and_clamp_whatever_the_scale(metho
         theirs = peer.v_weight_decay * (2.0 * anchor) / anchor**2  # decay at the clamp: |delta| / |anchor|²
         assert ours.decay * ours.clamp**2 == pytest.approx(theirs)  # |delta|² / |h|²
     assert (ours.steps, ours.layers, ours.rounds, ours.polish) == (peer.v_num_grad_steps, peer.layers, 1, 0)
+
+
+def test_a_side_of_ours_is_given_what_is_its_and_measured(tmp_path: Path) -> None:
+    """Three swapped facts of the pocket model; the quick side is given one prompt and one that stays, as shipped all of them."""
+    catalogue, relations = load_catalogue([WORLD]), load_relations(data_file("relations.yaml"))
+    lm = load_lm(str(POCKET), dtype="float32")
+    edits = known_facts(lm, catalogue, relations, swaps(catalogue, relations, 3, 0), seed=0, others=20)
+    write_edits(tmp_path / "edits", edits)
+    (tmp_path / "texts").write_text(json.dumps(own_samples(lm, 60, 40, 0)))
+    job = Job("same", "memit", str(POCKET), str(tmp_path / "edits"), str(tmp_path / "texts"), (0, 1, 2), str(tmp_path),
+              peer_settings("qwen3", "memit", (0, 1, 2), pocket=True), "")  # fmt: skip
+    ours: tuple[Side, ...] = ("same", "quick", "shipped")
+    for side in ours:
+        settings, given, held = sides(lm, replace(job, side=side), edits)
+        everything = side == "shipped"
+        assert (len(given[0].prompts) > 1) == (len(given[0].keep) > 1) == (settings.polish > 0) == everything
+        assert (held > 0) == (side != "same")
+    found = measure(replace(job, side="quick"))
+    assert found["quality"]["efficacy"] >= 2 / 3 and found["seconds"][0] > 0
 
 
 def test_jobs_and_edits_come_back_as_they_went(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class EditSettings:
     largest change of an output relative to its usual size. ft reads besides it `layers` (the last), `steps`, `lr` (a step moves an entry by
     about `lr` of the bound), `stop_loss` and `batch_rows` only; it has no values, no covariance and nothing to preserve.
     `give_up`: a request whose mean NLL is still above this after all steps gets no value; 0 for never.
-    `chunk`: facts whose values are optimised together. `batch`: facts of one step in sequential mode.
+    `chunk`: subjects whose values are optimised together. `batch`: facts of one step in sequential mode.
     `history`: in sequential mode the prompts of earlier batches about other subjects are preserve texts as well, with the weight
     `preserve` (2605.26670); without it each batch is solved as if there had been none before it, as peers do.
     """

@@ -53,7 +53,7 @@ def measure(job: Job) -> dict[str, Any]:
         return _statistics(lm, texts, job, base)
     edits = read_edits(Path(job.edits))
     material = Material(corpus=texts, cache=Path(job.work) / "cache")
-    settings, requests, held = _sides(lm, job, edits)
+    settings, requests, held = sides(lm, job, edits)
     material = replace(material, preserve=[SubjectText(*row) for row in edits.preserve[:held]])
     return _edits(lm, edits, requests, settings, material, base)
 
@@ -91,7 +91,7 @@ def _edits(
     return outcome(clock.seconds, base, highest, quality)
 
 
-def _sides(lm: LM, job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[EditRequest], int]:
+def sides(lm: LM, job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[EditRequest], int]:
     """Settings, facts, and how many texts of other subjects are preserved."""
     method: Method = job.task  # type: ignore[assignment]
     if job.side == "quick":
