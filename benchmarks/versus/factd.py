@@ -95,8 +95,9 @@ def sides(lm: LM, job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[Edit
     """Settings, facts, and how many texts of other subjects are preserved."""
     method: Method = job.task  # type: ignore[assignment]
     if job.side == "quick":
-        few = [replace(r, prompts=r.prompts[:1], keep=r.keep[:1]) for r in edits.requests]
-        return quick_settings(method, job.peer.layers), few, _QUICK_PRESERVED
+        few = [replace(r, prompts=r.prompts[:1], keep=()) for r in edits.requests]
+        # For one edit alone even a pass over these is long.
+        return quick_settings(method, job.peer.layers), few, 0 if method == "rome" else _QUICK_PRESERVED
     if job.side == "shipped":
         return *_as_shipped(job, edits), len(edits.preserve)
     return *_as_peer(lm, job, edits), 0
