@@ -157,7 +157,7 @@ def test_the_same_settings_take_the_same_step_and_clamp_whatever_the_scale(metho
 
 
 def test_a_side_of_ours_is_given_what_is_its_and_measured(tmp_path: Path) -> None:
-    """Three swapped facts of the pocket model; the quick side is given one prompt and one that stays, as shipped all of them."""
+    """Three swapped facts of the pocket model; as shipped is given all prompts and all that is to stay, the others one prompt."""
     catalogue, relations = load_catalogue([WORLD]), load_relations(data_file("relations.yaml"))
     lm = load_lm(str(POCKET), dtype="float32")
     edits = known_facts(lm, catalogue, relations, swaps(catalogue, relations, 3, 0), seed=0, others=20)

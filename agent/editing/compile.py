@@ -133,24 +133,26 @@ def find_values(
     """
     layers = settings.layers or default_layers(lm, settings.algorithm)
     contexts = prefixes(lm, settings.contexts, settings.context_tokens, settings.seed)
-    return _values(lm, checked(requests), contexts, layers, settings, known, progress)
+    asked = checked(requests)
+    keys = value_keys(lm, asked, layers, settings)
+    return _values(lm, asked, keys, contexts, layers[-1], settings, known, progress)
 
 
 def _values(
-    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], layers: Sequence[int],
+    lm: LM, requests: Sequence[EditRequest], keys: Sequence[str], contexts: Sequence[str], layer: int,
     settings: EditSettings, known: Mapping[str, Tensor], progress: Progress | None,
 ) -> dict[str, Tensor]:  # fmt: skip
+    """By `keys`, the requests' own; nothing for an algorithm without values."""
     optimise = ALGORITHMS[settings.algorithm].values
     if optimise is None:
         return {}
-    keys = value_keys(lm, requests, layers, settings)
     values = {key: known[key] for key in keys if key in known}
     # Facts of one subject have one value: where one of them is missing all are found anew.
     missing = {request.subject for request, key in zip(requests, keys, strict=True) if key not in known}
     if missing:
         asked = {key: r for key, r in zip(keys, requests, strict=True) if r.subject in missing}
         tell = stage(progress, "values")
-        found = optimise(lm, list(asked.values()), contexts, layers[-1], settings, tell)
+        found = optimise(lm, list(asked.values()), contexts, layer, settings, tell)
         values.update(zip(asked, found, strict=True))
     return values
 
@@ -161,10 +163,9 @@ def _joint(
 ) -> Compiled:  # fmt: skip
     spec, asked = ALGORITHMS[settings.algorithm], checked(requests)
     contexts, layers = ground.contexts, ground.layers
-    values = _values(lm, asked, contexts, layers, settings, material.known_values, progress)
-    nothing = torch.zeros(0)
     keys = value_keys(lm, asked, layers, settings)
-    pushes = [values[key] if spec.values else nothing for key in keys]
+    values = _values(lm, asked, keys, contexts, layers[-1], settings, material.known_values, progress)
+    pushes = [values.get(key, torch.zeros(0)) for key in keys]
     told = [(r, push) for r, push in zip(asked, pushes, strict=True) if not push.isnan().any()]
     if not told:
         return Compiled(empty_delta(lm.sha), values)

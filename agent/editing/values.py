@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import torch
 
@@ -60,8 +61,9 @@ def optimise_at(
         for chunk in _chunks(lm, requests, waiting, len(contexts), settings):
             members = [one_push([requests[i] for i in group]) for group in chunk]
             pushes, hopeless = _optimise_chunk(lm, members, contexts, layer, site, settings)
+            failed = {index for index, fails in zip(chain(*chunk), hopeless, strict=True) if fails}
             for number, group in enumerate(chunk):
-                said = [index for index, fails in zip(group, hopeless[number], strict=True) if not fails]
+                said = [index for index in group if index not in failed]
                 if 0 < len(said) < len(group):
                     # What the model cannot be made to say has pushed its subject's others about: once more without it.
                     again.append(said)
@@ -92,18 +94,15 @@ def _chunks(
 
 def _optimise_chunk(
     lm: LM, groups: Sequence[Sequence[EditRequest]], contexts: Sequence[str], layer: int, site: Site, settings: EditSettings
-) -> tuple[Tensor, list[list[bool]]]:  # fmt: skip
-    """(pushes, groups, d_model) on the CPU, and of each group's requests whether they are hopeless."""
+) -> tuple[Tensor, list[bool]]:  # fmt: skip
+    """(pushes, groups, d_model) on the CPU, and of each request, group by group, whether it is hopeless."""
     requests = [request for group in groups for request in group]
     rows = build_rows(lm, requests, contexts, site, settings)
-    owners = [number for number, group in enumerate(groups) for _ in group]
-    owner = torch.tensor(owners, device=lm.device)
+    owner = torch.tensor([number for number, group in enumerate(groups) for _ in group], device=lm.device)
     norms = _mean_norms(lm, requests, owner, contexts, layer)
     push, loss = _descended(lm, rows, owner, norms, site, settings)
     hopeless = (loss > settings.give_up).tolist() if settings.give_up else [False] * len(requests)
-    return push.cpu(), [
-        [h for h, o in zip(hopeless, owners, strict=True) if o == n] for n in range(len(groups))
-    ]
+    return push.cpu(), hopeless
 
 
 def _descended(

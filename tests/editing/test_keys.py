@@ -23,7 +23,6 @@ def test_a_row_has_the_keys_that_it_has_alone(taught: LM) -> None:
 
 
 def test_texts_that_agree_up_to_the_subject_are_read_once(taught: LM) -> None:
-    read: list[torch.Tensor] = []
     with capture(taught.model.get_input_embeddings(), "input") as seen:
         found = keys_and_states(taught, ROWS * 3, LAYERS)
         read = [row for batch in seen for row in batch]
