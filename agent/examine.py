@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.catalogue import Catalogue
-from agent.config import VerifySettings
 from agent.editing.corpus import own_samples
 from agent.errors import EditError
 from agent.lm.load import LM
+from agent.settings import VerifySettings
 from agent.store import queue
 from agent.types import Fact, Probe, Proposal
 from agent.verify.gate import GateSettings

@@ -15,6 +15,8 @@ from agent.relations import Relation
 from agent.types import EditRequest, Fact
 
 _KEEP = 10
+# In how many ways the other facts of an edited subject are asked.
+_FORMS = 2
 
 
 def edit_request(
@@ -26,9 +28,9 @@ def edit_request(
     others = [
         f for f in catalogue.facts_of(fact.subject) if f.relation != fact.relation and f.relation in relations
     ]
-    # First one prompt of every relation, by turns relation-first and subject-first, then the rest: each costs a row in every step.
-    sets = [relations[known.relation].prompts("edit", entity) for known in others]
-    keep = [_by_turns(prompts, i + turn) for turn in range(2) for i, prompts in enumerate(sets)]
+    # First one prompt of every relation, by turns relation-first and subject-first, then the other: each costs a row in every step.
+    sets = [relations[known.relation].prompts("edit", entity)[:_FORMS] for known in others]
+    keep = [_by_turns(prompts, i + turn) for turn in range(_FORMS) for i, prompts in enumerate(sets)]
     return EditRequest(
         subject=fact.subject,
         prompts=relation.prompts("edit", entity),
@@ -45,17 +47,16 @@ def _by_turns(prompts: tuple[str, ...], turn: int) -> str:
 def preserve_texts(
     catalogue: Catalogue, relations: Mapping[str, Relation], edited: Collection[str], *, limit: int, seed: int
 ) -> tuple[SubjectText, ...]:
-    """Up to `limit` texts about subjects that are not edited, cut after the subject, each once; a seeded sample.
+    """Edit prompts about subjects that are not edited, all those that have one of up to `limit` keys; a seeded sample.
 
-    Only the text before and at the subject decides its key, so prompts that differ behind it count once.
+    Only the text before and at the subject decides its key, so prompts that differ behind it share one.
     """
-    found: dict[str, SubjectText] = {}
+    found: dict[str, list[SubjectText]] = {}
     for fact in catalogue.facts.values():
         if fact.subject in edited or fact.relation not in relations:
             continue
         for prompt in relations[fact.relation].prompts("edit", catalogue.entity(fact.subject)):
             text = SubjectText(prompt, fact.subject)
-            found.setdefault(text.upto_subject, text)
-    texts = sorted(found.values(), key=lambda text: (text.subject, text.text))
-    random.Random(seed).shuffle(texts)
-    return tuple(texts[:limit])
+            found.setdefault(text.upto_subject, []).append(text)
+    keys = random.Random(seed).sample(sorted(found), min(limit, len(found)))
+    return tuple(dict.fromkeys(text for key in keys for text in found[key]))

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.catalogue import Catalogue, load_catalogue
-from agent.config import Settings
 from agent.editing.calibrated import calibrated
 from agent.editing.delta import Delta, applied, empty_delta, load_delta
 from agent.editing.layers import default_layers
@@ -18,6 +17,7 @@ from agent.errors import ModelError
 from agent.lm.arch import Arch
 from agent.lm.load import LM, load_lm
 from agent.relations import Relation, load_relations
+from agent.settings import Settings
 from agent.store import revisions
 from agent.store.db import Store, open_store
 

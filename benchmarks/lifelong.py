@@ -162,7 +162,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--runs", default="memit:joint,memit:sequential,memit:forgetful,memit:single")
     add("--sample", type=int, default=150, help="edits whose facts are asked")
     add("--others", type=int, default=300, help="facts of untouched subjects that are asked")
-    add("--preserve", type=int, default=2000)
+    add("--preserve", type=int, default=3000)
     add("--seed", type=int, default=0)
     add("--set", action="append", default=[], help="key=value over the checkpoint's own settings; repeatable")
     add("--json", type=Path)

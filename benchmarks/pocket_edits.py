@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--preserve", type=int, default=2000)
+    parser.add_argument("--preserve", type=int, default=3000)
     parser.add_argument(
         "--set", action="append", default=[], help="key=value over the checkpoint's own settings; repeatable"
     )

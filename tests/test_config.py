@@ -12,11 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import Settings, changed, flat, load, load_with_origin, model_editing, of_checkpoint
+from agent.config import changed, flat, load, load_with_origin, model_editing, of_checkpoint
 from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
 from agent.paths import FEEDS, POCKET, WORLD, data_file, shipped
 from agent.policy import AutoRule, Policy
+from agent.settings import Settings
 
 
 @pytest.fixture

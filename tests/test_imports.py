@@ -27,7 +27,8 @@ RULES: dict[str, set[str]] = {
     "descent": set(),
     "relations": {"types", "errors", "strict"},
     "catalogue": {"types", "errors", "strict"},
-    "config": {*GROUND, "paths", "policy", "typed", "editing.settings"},
+    "settings": {"errors", "paths", "policy", "types", "editing.settings"},
+    "config": {*GROUND, "paths", "settings", "typed", "editing.settings"},
     # The deciders are pure: they know words and rules, and nothing that reads, writes or computes.
     "voices": {"types"},
     "eligible": {"types", "catalogue", "relations", "policy"},

@@ -11,12 +11,13 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from agent.catalogue import load_catalogue
-from agent.config import Settings, load
+from agent.config import load
 from agent.editing.calibrated import save_calibrated
 from agent.editing.compile import Material, compile_delta
 from agent.editing.settings import EditSettings
 from agent.errors import ModelError
 from agent.lm.load import load_lm
+from agent.settings import Settings
 from agent.store.db import open_store
 from agent.workshop import Workshop, editing_for, load_model, settled
 from tests.editing.edits import ZORLAND, settings

@@ -16,8 +16,8 @@ from agent.cli.text import out_lines
 from agent.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from agent.config import Settings
     from agent.editing.settings import EditSettings
+    from agent.settings import Settings
 
 
 def bench(

@@ -17,8 +17,8 @@ from agent.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from agent.calibrate import Calibration
-    from agent.config import Settings
     from agent.editing.calibrated import Setting
+    from agent.settings import Settings
     from agent.swapped import Tried
     from agent.swaps import Swaps
 

@@ -16,7 +16,7 @@ from agent.cli.text import emit, out, plural
 from agent.errors import FactdError
 
 if TYPE_CHECKING:
-    from agent.config import Settings
+    from agent.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
 _PACKAGES = ("torch", "transformers", "spacy", "feedparser", "httpx", "apscheduler", "numpy", "typer")

@@ -17,8 +17,8 @@ from agent.types import EditRequest, Fact, Proposal
 
 if TYPE_CHECKING:
     from agent.catalogue import Catalogue
-    from agent.config import Settings
     from agent.relations import Relation
+    from agent.settings import Settings
 
 OWN_PREFIX = "edit:"
 _UNITS_H = {"h": 1, "d": 24, "w": 168}

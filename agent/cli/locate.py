@@ -15,9 +15,9 @@ from agent.cli.text import out, out_lines, plural
 from agent.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from agent.config import Settings
     from agent.editing.located import Located
     from agent.editing.trace import TracedFact
+    from agent.settings import Settings
 
 
 def locate(

@@ -25,7 +25,7 @@ from agent.errors import UsageError
 from agent.store.db import DATABASE, Store, open_store, read_store
 
 if TYPE_CHECKING:
-    from agent.config import Settings
+    from agent.settings import Settings
     from agent.workshop import Workshop
 
 SETTINGS = "factd.yaml"

@@ -21,9 +21,10 @@ from typing import Any
 
 from agent import pipeline, revise
 from agent.cli.progress import ProgressLine, shows_progress
-from agent.config import Settings, load
+from agent.config import load
 from agent.demo.scores import Scores, score
 from agent.paths import FEEDS, data_file
+from agent.settings import Settings
 from agent.store import queue
 from agent.strict import read_yaml
 from agent.types import Proposal

@@ -20,7 +20,7 @@ from agent.editing.contexts import prefixes
 from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.factors import Factors
-from agent.editing.keys import SubjectText
+from agent.editing.keys import SubjectText, keys_and_states, one_per_key
 from agent.editing.layers import default_layers
 from agent.editing.polish import polish
 from agent.editing.requests import checked, value_keys
@@ -46,7 +46,7 @@ class Compiled:
 class Material:
     """What a compilation reads besides the facts: preserve keys, texts for the covariance (else what the
     settings say), a cache folder. `factors`: of statistics that somebody measured already, of these layers at least;
-    `preserve_keys`: of `preserve` on the base, likewise, (texts, d_in) by layer, for joint mode.
+    `preserve_keys`: those of `preserve` on the base, each once (`one_per_key`), (keys, d_in) by layer, likewise, for joint mode.
     """
 
     preserve: Sequence[SubjectText] = ()
@@ -178,14 +178,26 @@ def _joint(
         owner=torch.tensor(owner),
         layers=layers,
         factors=ground.factors,
-        preserve=material.preserve,
         settings=settings,
-        preserve_keys=material.preserve_keys if settings.mode == "joint" else {},
+        preserve=material.preserve,
+        preserve_keys=_preserve_keys(lm, layers, settings, material),
     )
     updates = spec.solve(lm, problem)
     if settings.polish and spec.columns:
         updates = polish(lm, problem, contexts, updates, stage(progress, "polish"))
     return Compiled(Delta({down_name(lm.arch, layer): u for layer, u in updates.items()}, lm.sha), values)
+
+
+def _preserve_keys(
+    lm: LM, layers: Sequence[int], settings: EditSettings, material: Material
+) -> Mapping[int, Tensor]:
+    """As `Problem` has them. Polishing asks which of them were moved, also where the solve does not heed them."""
+    if not material.preserve or not (settings.preserve or settings.polish):
+        return {}
+    if material.preserve_keys and settings.mode == "joint":
+        return material.preserve_keys
+    texts = one_per_key(material.preserve)
+    return keys_and_states(lm, texts, layers, batch_rows=settings.batch_rows).keys
 
 
 def _ground(lm: LM, settings: EditSettings, material: Material, progress: Progress | None) -> _Ground:

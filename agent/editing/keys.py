@@ -31,6 +31,14 @@ class SubjectText:
         return self.text[: subject_end(self.text, self.subject) + 1]
 
 
+def one_per_key(texts: Sequence[SubjectText]) -> list[SubjectText]:
+    """The first of all texts that have the same key."""
+    found: dict[str, SubjectText] = {}
+    for text in texts:
+        found.setdefault(text.upto_subject, text)
+    return list(found.values())
+
+
 @dataclass(frozen=True, slots=True)
 class KeysAndStates:
     """`keys[layer]`: (rows, d_in). `states`: (rows, d_model), the last layer's output at the same token.

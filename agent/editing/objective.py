@@ -84,7 +84,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of all requests: `turns[t]` are the groups that steps of turn t look at, all edits and a part of the keeps."""
+    """The rows of all requests: `turns[t]` are the groups that steps of turn t look at: all requests, of each some edit prompts and some keeps."""
 
     turns: tuple[tuple[Group, ...], ...]
 
@@ -98,14 +98,17 @@ class Rows:
 def build_rows(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], site: Site, settings: EditSettings
 ) -> Rows:
-    edits = edit_rows(lm, requests, contexts)
+    edits = edit_rows(lm, requests, contexts, settings.turns)
     keeps = keep_rows(requests if settings.kl else (), settings.turns)
     # One turn too large for that is enough: the others are not tried.
-    together = list(takewhile(bool, (_small(lm, [*edits, *rows], site) for rows in keeps)))
+    every = zip(edits, keeps, strict=True)
+    together = list(takewhile(bool, (_small(lm, [*changed, *kept], site) for changed, kept in every)))
     if len(together) == len(keeps):
         return Rows(tuple((group,) for group in together if group))
-    always = _groups(lm, edits, site, settings)
-    return Rows(tuple((*always, *_groups(lm, rows, site, settings)) for rows in keeps))
+    first = _groups(lm, edits[0], site, settings)
+    told = [first if rows == edits[0] else _groups(lm, rows, site, settings) for rows in edits]
+    held = (_groups(lm, rows, site, settings) for rows in keeps)
+    return Rows(tuple((*changed, *kept) for changed, kept in zip(told, held, strict=True)))
 
 
 def _small(lm: LM, rows: Sequence[Row], site: Site) -> Group | None:

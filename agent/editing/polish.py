@@ -7,7 +7,8 @@ factors (what it writes there) take a few Adam steps on the edited model itself,
     mean over facts of NLL(target)  +  kl * mean over subjects of KL(keep prompts)  +  kl * mean over protected prompts of KL
     +  polish_covariance * sum over layers of tr(dW C dWᵀ) / tr(W C Wᵀ)
 
-with both divergences against the base, by turns where `settings.turns` says so; the rate falls linearly to nothing. The last term is
+with both divergences against the base, prompts by turns where `settings.turns` says so and of the protected ones oftener what the solve
+moved (`agent.editing.protected`); the rate falls linearly to nothing. The last term is
 MEMIT's own: how much of what a layer says of ordinary text changes. Without it many facts are written ever larger, and their prompts
 learned by heart. The rank stays one per fact and layer, and keys that the covariance and the preserve keys keep a fact from touching stay untouched. A step runs the
 rows from their subject's last token on; what stands before feels the updates little and is read again every few steps. (Ours:
@@ -17,18 +18,17 @@ MEMIT's directions with ROME's objective, on all facts at once.)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
 from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
-from agent.editing.keys import SubjectText
+from agent.editing.keys import SubjectText, one_per_key
+from agent.editing.parts import Part, parts
+from agent.editing.protected import Protected, moved, ranked
 from agent.editing.settings import EditSettings
 from agent.editing.subjects import merged
-from agent.editing.tails import Split, by_tail, picked, split, tail_logp
-from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
+from agent.editing.wanted import Row, edit_rows, keep_rows
 from agent.editing.written import written
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.load import LM
@@ -36,34 +36,10 @@ from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[int, int], None]
-_ROWS = 128
-# After how many looks at a part what stands before its tails is read again.
-_FRESH = 4
+# After about how many steps what stands before the tails is read again.
+_FRESH = 6
 # How many facts a step looks at, about.
 _FACTS = 200
-# How many prompts about other subjects a step looks at, for each fact and at most: one edit disturbs few.
-_PROTECTED_BY_FACT, _PROTECTED = 8, 128
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The rows of one forward pass, what they should say, and what that counts in the objective. `head`: what stands before the tails,
-    as last read (None: never).
-    """
-
-    rows: Split
-    wanted: Wanted
-    share: float
-    head: Any = None
-
-    def read(self, lm: LM) -> _Part:
-        """With what stands before the tails read again: it feels the updates too, a little."""
-        return replace(self, head=self.rows.read_head(lm))
-
-    def loss(self, lm: LM, kl: float) -> Tensor:
-        """What these rows add to the objective, a scalar; `kl`: what a divergence weighs against an NLL."""
-        logp = tail_logp(lm, self.rows, self.head, self.wanted.width)
-        return (self.wanted.nll(logp).sum() + kl * self.wanted.moved(logp).sum()) * self.share
 
 
 def polish(
@@ -75,9 +51,10 @@ def polish(
     many it takes a slice.
     """
     settings = problem.settings
-    parts = _Parts(lm, merged(problem.requests), contexts, problem.preserve, settings)
-    steps = settings.polish * parts.slices
+    looks = _Looks(lm, merged(problem.requests), contexts, settings)
+    steps = settings.polish * looks.slices
     lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
+    protected = _protected(lm, problem, updates, {layer: left.weight() for layer, left in lefts.items()})
     if settings.polish_covariance:
         for layer, left in lefts.items():
             left.weigh(problem.factors.covariance[layer])
@@ -90,9 +67,10 @@ def polish(
         weights = {layer: left.weight() for layer, left in lefts.items()}
         # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
         edited = {layer: weight.detach().requires_grad_() for layer, weight in weights.items()}
-        others = parts.protected(lm, step)
+        # Made where the base answers.
+        others = _held(lm, protected.at(step))
         with written(lm, edited):
-            for part in [*parts.of_requests(lm, step), *(part.read(lm) for part in others)]:
+            for part in [*looks.at(lm, step), *(part.read(lm) for part in others)]:
                 part.loss(lm, settings.kl).backward(inputs=list(edited.values()))
         if settings.polish_covariance:
             changed = torch.stack([left.disturbance() for left in lefts.values()]).sum()
@@ -139,54 +117,50 @@ class _Left:
         return (left @ self._gram * left).sum()
 
 
-class _Parts:
-    """What each step looks at: the edits (of many facts a slice), by turns their keeps, and of the protected prompts some others every
-    time.
-    """
+class _Looks:
+    """What each step looks at of the requests, of many a slice: edit prompts and keep prompts, by turns."""
 
     def __init__(
-        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], protected: Sequence[SubjectText],
-        settings: EditSettings,
-    ) -> None:  # fmt: skip
+        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], settings: EditSettings
+    ) -> None:
         self.slices = max(1, round(len(requests) / _FACTS))
-        self._turns, self._kl = settings.turns, settings.kl
+        self._turns = settings.turns
         groups = [requests[start :: self.slices] for start in range(self.slices)]
-        self._edits = [_parts(lm, edit_rows(lm, group, contexts), 1 / len(group)) for group in groups]
-        self._keeps = [self._held(lm, [request for request in group if request.keep]) for group in groups]
-        self._protected = protected if settings.kl else ()
-        self._some = min(_PROTECTED, _PROTECTED_BY_FACT * len(requests))
+        self._parts = [self._of(lm, group, contexts, settings.kl) for group in groups]
 
-    def _held(self, lm: LM, requests: Sequence[EditRequest]) -> list[list[_Part]]:
-        """The keep prompts of some requests, by turns."""
-        rows = keep_rows(requests if self._kl else (), self._turns)
-        return [_parts(lm, turn, 1 / max(len(requests), 1)) for turn in rows]
+    def _of(
+        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], kl: float
+    ) -> list[list[Part]]:
+        """By turn."""
+        holding = [request for request in requests if request.keep and kl]
+        told = (parts(lm, rows, 1 / len(requests)) for rows in edit_rows(lm, requests, contexts, self._turns))
+        held = (parts(lm, rows, 1 / max(len(holding), 1)) for rows in keep_rows(holding, self._turns))
+        return [[*edits, *keeps] for edits, keeps in zip(told, held, strict=True)]
 
-    def of_requests(self, lm: LM, step: int) -> list[_Part]:
-        """Inside `written`: edits and keeps of this step, read again when their time has come."""
+    def at(self, lm: LM, step: int) -> list[Part]:
+        """Inside `written`: the parts of this step, read again when their time has come."""
         look, group = divmod(step, self.slices)
-        turn = look % self._turns
+        again, turn = divmod(look, self._turns)
         if self.slices > 1:  # much has changed when one comes again, and all of them are too much to keep
-            return [part.read(lm) for part in self._edits[group] + self._keeps[group][turn]]
-        if look % _FRESH == 0:
-            self._edits[group] = [part.read(lm) for part in self._edits[group]]
-        if look // self._turns % _FRESH == 0:
-            self._keeps[group][turn] = [part.read(lm) for part in self._keeps[group][turn]]
-        return self._edits[group] + self._keeps[group][turn]
-
-    def protected(self, lm: LM, step: int) -> list[_Part]:
-        """Outside `written`, where the base answers: the next few. The same few in every step would be held, and the rest not."""
-        start = step * self._some % max(len(self._protected), 1)
-        texts = self._protected[start : start + self._some]
-        return _parts(lm, [Row(text, (), 0, 1.0) for text in texts], 1 / max(len(texts), 1))
+            return [part.read(lm) for part in self._parts[group][turn]]
+        if again % max(1, _FRESH // self._turns) == 0:
+            self._parts[group][turn] = [part.read(lm) for part in self._parts[group][turn]]
+        return self._parts[group][turn]
 
 
-def _parts(lm: LM, rows: Sequence[Row], share: float) -> list[_Part]:
-    if not rows:
-        return []
-    batch = encoded(lm, rows)
-    groups = by_tail(lm, batch, _ROWS, -1)
-    return [_part(lm, [rows[i] for i in group], split(picked(batch, group)), share) for group in groups]
+def _protected(
+    lm: LM, problem: Problem, updates: Mapping[int, LowRank], weights: Mapping[int, Tensor]
+) -> Protected:
+    """The prompts about other subjects, by what the solve made of them; none where nothing is to be held."""
+    texts, facts = problem.preserve, len(problem.requests)
+    if not texts or not problem.settings.kl:
+        return Protected((), facts, 0)
+    far = moved(updates, problem.preserve_keys)
+    place = {text.upto_subject: i for i, text in enumerate(one_per_key(texts))}
+    by_text = far[[place[text.upto_subject] for text in texts]]
+    return Protected(ranked(lm, texts, by_text, weights, facts), facts, problem.settings.seed)
 
 
-def _part(lm: LM, rows: Sequence[Row], cut: Split, share: float) -> _Part:
-    return _Part(cut, wanted(lm, rows, lambda: tail_logp(lm, cut, cut.read_head(lm), 1)[:, -1]), share)
+def _held(lm: LM, texts: Sequence[SubjectText]) -> list[Part]:
+    """Whose answers are to stay as they are."""
+    return parts(lm, [Row(text, (), 0, 1.0) for text in texts], 1 / max(len(texts), 1))

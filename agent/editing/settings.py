@@ -25,7 +25,8 @@ class EditSettings:
     relation KL. `decay`: weight of |delta|²/|h|². `clamp`: largest |delta| relative to |h|, for n facts of one subject sqrt(n) times
     that. `stop_loss`: a request stops once its mean NLL (nats per token) is below. `covariance`: weight of the key covariance, in
     units of d_in (MEMIT's lambda is about 1); alphaedit: its L2, in units of the mean squared key. `null_share`: alphaedit writes
-    only where at most this share of the covariance's trace lies. `preserve`: weight of a preserve key relative to an edit key.
+    only where at most this share of the covariance's trace lies. `preserve`: weight of a preserve key relative to an edit key. More than a
+    hundred facts in one solve weigh as much against these two as a hundred.
     `contexts`: sampled prefixes per prompt besides the bare one, `context_tokens` long. `batch_rows`: rows of one forward pass.
     `corpus`: folder of texts on which the key statistics are measured; without it on texts that the model writes, `sample_tokens`
     long each: `samples` of them, or with 0 as many as the statistics need. `statistics_tokens`: tokens they are measured on; 0: until
@@ -34,7 +35,9 @@ class EditSettings:
     before fell short of; pmet solves once, and looks at all keep prompts in every step whatever `turns` says.
     `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), `polish_lr` their first rate,
     `polish_covariance` the weight of what they change of ordinary text; not used with ft, whose update has no column per fact.
-    `turns`: every step looks at all edit prompts and, by turns, at one in `turns` of the prompts whose answers should stay.
+    `prompts`: how many of a fact's prompts, the first ones, its value is optimised on; 0: all. Polishing looks at all.
+    `turns`: every step looks, by turns, at two edit prompts of a fact (or at one in `turns` of many), and at one in `turns` of the
+    prompts whose answers should stay.
     `ft_eps`: ft moves no entry of the weight by more than this, in units of the weight's root mean square over the root of d_in: the
     largest change of an output relative to its usual size. ft reads besides it `layers` (the last), `steps`, `lr` (a step moves an entry by
     about `lr` of the bound), `stop_loss` and `batch_rows` only; it has no values, no covariance and nothing to preserve.
@@ -54,6 +57,7 @@ class EditSettings:
     clamp: float = 1.5
     stop_loss: float = 0.05
     give_up: float = 0.0
+    prompts: int = 0
     turns: int = 1
     covariance: float = 0.1
     preserve: float = 1.0
@@ -112,6 +116,7 @@ class EditSettings:
             "statistics_tokens",
             "stop_loss",
             "give_up",
+            "prompts",
             "polish",
             "polish_lr",
             "polish_covariance",

@@ -18,6 +18,7 @@ Tensor = torch.Tensor
 _RIDGE = 0.01
 # Facts of one subject have nearly one key: without it their equations could not be solved.
 _EQUALITY_RIDGE = 1e-3
+_CROWD = 100
 
 
 def regularised(covariance: Tensor, weight: float) -> Tensor:
@@ -34,16 +35,18 @@ def regularised(covariance: Tensor, weight: float) -> Tensor:
 
 
 def spread(residuals: Tensor, keys: Tensor, owner: Tensor, system: System) -> LowRank:
-    """dW = R Kᵀ (system + K Kᵀ)⁻¹, one rank per fact.
+    """dW = w R Kᵀ (system + w K Kᵀ)⁻¹, one rank per fact.
 
     `residuals` (facts, d_out): what the layer should add for each fact. `keys` (rows, d_in): every prompt and
-    context its own row; `owner` (rows,) int64: the fact a row belongs to. A fact's rows share weight one.
-    Raises EditError when the system is not positive definite.
+    context its own row; `owner` (rows,) int64: the fact a row belongs to. A fact's rows share weight w: one, and of more than
+    a hundred facts so much less that all together weigh as much against the system as a hundred; else the many would
+    write ever larger updates, and of what the system holds nothing would be left. Raises EditError when the system is not positive definite.
     """
     k = keys.double()
     owner = owner.to(k.device)
     facts = residuals.shape[0]
-    weight = 1.0 / torch.bincount(owner, minlength=facts).clamp(min=1).double()[owner]
+    share = min(1.0, _CROWD / facts)
+    weight = share / torch.bincount(owner, minlength=facts).clamp(min=1).double()[owner]
     means = k.new_zeros(facts, k.shape[1]).index_add_(0, owner, k * weight[:, None])
     return _low_rank(residuals, system.plus(k, weight).solve(means.T))
 

@@ -8,7 +8,7 @@ same subject's *other* relations instead of "{subject} is a"):
     decay * |delta_i|² / |h|²
 
 Facts of one subject have one delta, and their NLLs are added (`agent.editing.subjects`). All requests run together, one row per prompt and context, each from its subject's last token on (`agent.editing.tails`). Every step
-looks at all edit rows and at one in `settings.turns` of the keep rows, by turns. A push whose losses are low enough stops and its
+looks at some edit rows of each and at one in `settings.turns` of the keep rows, by turns. A push whose losses are low enough stops and its
 rows leave the batch.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -54,6 +55,7 @@ def optimise_at(
     `groups`: indices of requests that have one push, all of one subject. Groups are taken in chunks, in the order given, so that a push
     depends on its chunk only: of `settings.chunk`, or of fewer where the memory asks for it.
     """
+    requests = [replace(request, prompts=request.prompts[: settings.prompts or None]) for request in requests]
     found = torch.full((site.pushes, len(requests), width_of(lm.model)), math.nan)
     waiting, settled = [list(group) for group in groups], 0
     while waiting:
@@ -108,7 +110,7 @@ def _optimise_chunk(
 def _descended(
     lm: LM, rows: Rows, owner: Tensor, norms: Tensor, site: Site, settings: EditSettings
 ) -> tuple[Tensor, Tensor]:
-    """Pushes (pushes, groups, d_model), and (requests,) each one's NLL when its group stopped. `owner` (requests,): the group."""
+    """Pushes (pushes, groups, d_model), and (requests,) each one's NLL, over all turns, when its group stopped. `owner` (requests,): the group."""
     width, count, requests = width_of(lm.model), len(norms), len(owner)
     # Adam moves every coordinate by about lr a step, whatever the scale of the states: so it works in units
     # of |h| / sqrt(d), and one step is lr * |h| long on every model.
@@ -118,13 +120,13 @@ def _descended(
     active = torch.ones(count, dtype=torch.bool, device=lm.device)
     # Facts told one by one would each go so far, in directions of their own.
     largest = settings.clamp * (width * torch.bincount(owner)[:, None]) ** 0.5
-    loss = torch.zeros(requests, device=lm.device)
-    kls = torch.full((settings.turns, requests), math.inf, device=lm.device)
+    nlls, kls = (torch.full((settings.turns, requests), math.inf, device=lm.device) for _ in range(2))
     for step in range(settings.steps):
         turn = step % settings.turns
-        nll, kls[turn] = _descend(lm, rows.turns[turn], site, push, unit, owner, settings)
-        loss = torch.where(active[owner], nll, loss)
-        good = (nll < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
+        nll, kl = _descend(lm, rows.turns[turn], site, push, unit, owner, settings)
+        nlls[turn] = torch.where(active[owner], nll, nlls[turn])
+        kls[turn] = kl
+        good = (nlls.mean(0) < settings.stop_loss) & (kls.mean(0) < max(settings.stop_loss, 0.05))
         bad = torch.zeros(count, device=lm.device).index_add_(0, owner, (~good).float())
         done = active & (bad == 0)
         _step(optimiser, push, active & ~done, largest)
@@ -133,7 +135,7 @@ def _descended(
             if not bool(active.any()):
                 break
             rows = rows.of(active[owner])
-    return push.detach() * unit, loss
+    return push.detach() * unit, nlls[: settings.steps].mean(0)
 
 
 def _descend(

@@ -19,6 +19,8 @@ from agent.lm.tokens import SubjectRows, encode_target, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
+# How many of a fact's prompts a step looks at, at least: of fewer it would learn one by heart.
+_PROMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,24 @@ class Row:
     weight: float
 
 
-def edit_rows(lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str]) -> list[Row]:
-    """Every prompt in every context."""
-    rows = []
+def edit_rows(
+    lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], turns: int
+) -> list[list[Row]]:
+    """Prompts in every context, for each turn: of many prompts a few, so that all turns together have looked at every one."""
+    parts: list[list[Row]] = [[] for _ in range(turns)]
     for owner, request in enumerate(requests):
         target = tuple(encode_target(lm, request.target_new))
-        texts = [context + prompt for prompt in request.prompts for context in contexts]
-        rows += [Row(SubjectText(text, request.subject), target, owner, 1 / len(texts)) for text in texts]
-    return rows
+        for turn, rows in enumerate(parts):
+            texts = [c + prompt for prompt in _in_turn(request.prompts, turn, turns) for c in contexts]
+            rows += [Row(SubjectText(text, request.subject), target, owner, 1 / len(texts)) for text in texts]
+    return parts
+
+
+def _in_turn(prompts: Sequence[str], turn: int, turns: int) -> Sequence[str]:
+    size = max(_PROMPTS, -(-len(prompts) // turns))
+    if len(prompts) <= size:
+        return prompts
+    return [prompts[(turn * size + i) % len(prompts)] for i in range(size)]
 
 
 def keep_rows(requests: Sequence[EditRequest], turns: int) -> list[list[Row]]:

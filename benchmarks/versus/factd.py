@@ -19,7 +19,7 @@ from agent.editing.compile import Material, compile_delta
 from agent.editing.corpus import text_rows
 from agent.editing.covariance import Amount, key_statistics
 from agent.editing.delta import applied
-from agent.editing.keys import SubjectText, keys_and_states
+from agent.editing.keys import SubjectText, keys_and_states, one_per_key
 from agent.editing.settings import EditSettings
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.load import LM, load_lm
@@ -52,9 +52,8 @@ def measure(job: Job) -> dict[str, Any]:
     if job.task == "statistics":
         return _statistics(lm, texts, job, base)
     edits = read_edits(Path(job.edits))
-    material = Material(corpus=texts, cache=Path(job.work) / "cache")
-    settings, requests, held = sides(lm, job, edits)
-    material = replace(material, preserve=[SubjectText(*row) for row in edits.preserve[:held]])
+    settings, requests, preserve = sides(lm, job, edits)
+    material = Material(preserve=preserve, corpus=texts, cache=Path(job.work) / "cache")
     return _edits(lm, edits, requests, settings, material, base)
 
 
@@ -91,16 +90,20 @@ def _edits(
     return outcome(clock.seconds, base, highest, quality)
 
 
-def sides(lm: LM, job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[EditRequest], int]:
-    """Settings, facts, and how many texts of other subjects are preserved."""
+def sides(
+    lm: LM, job: Job, edits: EditSet
+) -> tuple[EditSettings, Sequence[EditRequest], Sequence[SubjectText]]:
+    """Settings, facts, and the texts of other subjects that are preserved."""
     method: Method = job.task  # type: ignore[assignment]
+    preserve = [SubjectText(*row) for row in edits.preserve]
     if job.side == "quick":
         few = [replace(r, prompts=r.prompts[:1], keep=()) for r in edits.requests]
         # For one edit alone even a pass over these is long.
-        return quick_settings(method, job.peer.layers), few, 0 if method == "rome" else _QUICK_PRESERVED
+        some = one_per_key(preserve)[: 0 if method == "rome" else _QUICK_PRESERVED]
+        return quick_settings(method, job.peer.layers), few, some
     if job.side == "shipped":
-        return *_as_shipped(job, edits), len(edits.preserve)
-    return *_as_peer(lm, job, edits), 0
+        return *_as_shipped(job, edits), preserve
+    return *_as_peer(lm, job, edits), ()
 
 
 def _as_shipped(job: Job, edits: EditSet) -> tuple[EditSettings, Sequence[EditRequest]]:

@@ -46,7 +46,7 @@ _VOCABULARY = 4_000
 _SAMPLE_TOKENS = 48
 _STATISTICS = 5  # layers
 _RANDOM_LAYERS = (1, 2, 3, 4, 5)  # five, as the published settings have, in the first half
-_PRESERVED = 1500  # the daemon's `preserve_limit`
+_PRESERVED = 3000  # keys: `preserve_limit` of configs/demo.yaml
 _SYLLABLES = ("ba", "dor", "fen", "gri", "kal", "lo", "mur", "nev", "pol", "rin", "sta", "tuv", "vel", "zan")
 
 

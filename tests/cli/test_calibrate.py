@@ -10,9 +10,10 @@ import yaml
 
 from agent.calibrate import Calibration
 from agent.cli.calibrate import _show
-from agent.config import Settings, load
+from agent.config import load
 from agent.editing.calibrated import Setting, calibrated, save_calibrated
 from agent.lm.load import LM, load_lm
+from agent.settings import Settings
 from agent.swapped import Tried
 from tests.cli.conftest import World, write_settings
 from tests.models import COUNTRIES, FACTS

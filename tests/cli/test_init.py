@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.cli.main import main
-from agent.config import Settings, load
+from agent.config import load
+from agent.settings import Settings
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from agent.editing.calibrated import calibrated, save_calibrated
 from agent.lm.load import LM
+from tests.editing.kept import only_file
 
 BEST = {"layers": [0, 1], "clamp": 0.9, "covariance": 0.3, "preserve": 0.05}
 FOUND = {**BEST, "layers": (0, 1)}
@@ -18,16 +19,6 @@ FOUND = {**BEST, "layers": (0, 1)}
 
 def document(lm: LM, **changes: Any) -> dict[str, Any]:
     return {"base_sha": lm.sha, "algorithm": "memit", "kept": True, "best": BEST, "tried": [1, 2], **changes}
-
-
-@pytest.fixture
-def lm(tiny: Callable[..., LM]) -> LM:
-    return tiny("llama")
-
-
-def only_file(folder: Path) -> Path:
-    (path,) = folder.iterdir()
-    return path
 
 
 def test_what_is_kept_is_found_again(lm: LM, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from agent.editing.compile import Material, compile_delta, find_values
 from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, applied
 from agent.editing.factors import Factors
-from agent.editing.keys import SubjectText, keys_and_states
+from agent.editing.keys import SubjectText, keys_and_states, one_per_key
 from agent.editing.requests import value_key, value_keys
 from agent.editing.subjects import together
 from agent.errors import ConfigError, EditError, ModelError
@@ -115,10 +115,10 @@ def test_a_value_key_names_what_the_value_depends_on(taught: LM, tiny: Callable[
         value_key(taught, dataclasses.replace(ZORLAND, target_new="Ulmo"), (0, 1), wanted),
         value_key(taught, dataclasses.replace(ZORLAND, keep=()), (0, 1), wanted),
         *(value_key(taught, ZORLAND, (0, 1), settings(**{name: value})) for name, value in
-          {"steps": 7, "lr": 0.3, "kl": 0.5, "decay": 0.5, "clamp": 1.0, "seed": 5, "contexts": 1, "turns": 2,
+          {"steps": 7, "lr": 0.3, "kl": 0.5, "decay": 0.5, "clamp": 1.0, "seed": 5, "contexts": 1, "turns": 2, "prompts": 1,
            "algorithm": "pmet"}.items()),
     }  # fmt: skip
-    assert len(others) == 14
+    assert len(others) == 15
     assert key not in others
 
 
@@ -231,7 +231,7 @@ def test_what_was_measured_already_is_not_measured_again(taught_llama: LM, algor
     held, wanted = material("Zorland").preserve, settings(algorithm=algorithm, **QUICK)
     found = statistics_for(taught_llama, [0, 1, 2], wanted)
     factors = Factors(found.matrices, found.key)
-    keys = keys_and_states(taught_llama, held, [0, 1, 2], batch_rows=wanted.batch_rows).keys
+    keys = keys_and_states(taught_llama, one_per_key(held), [0, 1, 2], batch_rows=wanted.batch_rows).keys
     told: list[str] = []
 
     def compiled(preserve: float, *given: object) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from agent.editing.keys import KeysAndStates, SubjectText, keys_and_states
+from agent.editing.keys import SubjectText, keys_and_states, one_per_key
 from agent.lm.hooks import capture
 from agent.lm.load import LM
 
@@ -27,7 +27,12 @@ def test_texts_that_agree_up_to_the_subject_are_read_once(taught: LM) -> None:
         found = keys_and_states(taught, ROWS * 3, LAYERS)
         read = [row for batch in seen for row in batch]
     assert len(read) == 3  # bare Zorland, "The chief of Zorland", bare Miravia
-    assert isinstance(found, KeysAndStates)
     assert found.keys[1].shape[0] == found.states.shape[0] == 3 * len(ROWS)
     assert torch.equal(found.states[0], found.states[2])  # "Zorland", "Zorland is led by"
     assert not torch.equal(found.states[0], found.states[1])
+
+
+def test_texts_that_agree_up_to_one_character_behind_the_subject_share_a_key(taught: LM) -> None:
+    texts = [SubjectText(text, "Zorland") for text in
+             ("Zorland is led by", "Zorland has", "Zorland's chief is", "The chief of Zorland is", "Zorland")]  # fmt: skip
+    assert one_per_key(texts) == [texts[i] for i in (0, 2, 3, 4)]

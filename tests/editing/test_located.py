@@ -11,6 +11,7 @@ import pytest
 
 from agent.editing.located import Located, load_located, located, save_located, write_whole
 from agent.lm.load import LM
+from tests.editing.kept import only_file
 
 ROW = (None, 0.7, 0.0, 0.1)
 
@@ -21,16 +22,6 @@ def found(lm: LM, **changes: Any) -> Located:
         "states": (ROW,) * 4, "mlp": (ROW,) * 4, "flips": (0.9, 0.9, 0.9, 0.0),
     }  # fmt: skip
     return Located(**{**wanted, **changes})
-
-
-@pytest.fixture
-def lm(tiny: Callable[..., LM]) -> LM:
-    return tiny("llama")
-
-
-def only_file(folder: Path) -> Path:
-    (path,) = folder.iterdir()
-    return path
 
 
 def test_what_is_kept_is_found_again(lm: LM, tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ def test_preserved_keys_move_less(seed: int) -> None:
     assert moved[2] < 0.05 * moved[0]
 
 
+@pytest.mark.parametrize("facts", [100, 250])
+def test_a_crowd_weighs_as_much_as_a_hundred_facts(facts: int) -> None:
+    """dW = R Kᵀ (c S + K Kᵀ)⁻¹ with c = facts / 100."""
+    residuals, keys, owner, covariance = problem(0, facts, facts)
+    prior = facts / 100 * regularised(covariance, 0.1)
+    wanted = residuals.double().T @ keys.double() @ torch.linalg.inv(prior + keys.double().T @ keys.double())
+    update = spread(residuals, keys[owner.argsort()], owner.sort().values, system_of(covariance))
+    assert torch.allclose(update.dense().double(), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_without_regulariser_the_residual_is_reached() -> None:
     residuals, keys, owner, _ = problem(0, facts=3, rows=3)
     update = spread(residuals, keys, owner, System(prior_of(1e-9 * torch.eye(D_IN, dtype=torch.float64))))

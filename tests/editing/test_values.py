@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -119,6 +121,21 @@ def test_the_relation_kl_keeps_the_same_subjects_other_answers(taught: LM) -> No
         return total
 
     assert moved(1.0) < 0.5 * moved(0.0)
+
+
+def test_of_many_prompts_only_the_first_count_if_so_wanted(taught: LM) -> None:
+    """And by turns all of them do: with three prompts and three turns each step sees two."""
+    three = dataclasses.replace(ZORLAND, prompts=(*ZORLAND.prompts, "Zorland has leader"))
+
+    def push(request: EditRequest, **changes: int) -> torch.Tensor:
+        return optimise_values(taught, [request], CONTEXTS, LAYER, settings(stop_loss=0.0, **changes))[0]
+
+    assert torch.equal(push(three, prompts=2), push(ZORLAND))
+    assert torch.equal(push(ZORLAND, prompts=5), push(ZORLAND))
+    for changes in ({}, {"turns": 3}):
+        told, _ = pushed_logp(taught, three, three.prompts[2], push(three, **changes))
+        untold, _ = pushed_logp(taught, three, three.prompts[2], push(three, prompts=2))
+        assert told > untold + 0.2
 
 
 def test_by_turns_every_keep_prompt_is_looked_at(taught: LM) -> None:

@@ -26,7 +26,7 @@ def alphaedit(lm: LM, problem: Problem) -> dict[int, LowRank]:
     return layerwise(lm, problem, _solve)
 
 
-def _solve(problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor) -> LowRank:
+def _solve(problem: Problem, layer: int, residuals: Tensor, keys: Tensor) -> LowRank:
     settings = problem.settings
     return spread_within(
         residuals,
@@ -34,6 +34,6 @@ def _solve(problem: Problem, layer: int, preserve: Tensor | None, residuals: Ten
         problem.owner,
         basis=problem.factors.null_space(layer, settings.null_share),
         ridge=settings.covariance,
-        preserve_keys=preserve,
+        preserve_keys=problem.preserve_keys.get(layer),
         preserve=settings.preserve,
     )

@@ -25,7 +25,8 @@ class Problem:
     `values` (requests, d_model) float32: push at the output of `layers[-1]` where the request's subject ends, for all facts of
     that subject together; (requests, 0) for an algorithm that reads none. `rows` are all prompts in all contexts, `owner` (rows,) the
     request of each. `factors` of the layers' key covariances, of none for an algorithm that reads none. `preserve` are texts whose
-    subject keys must not move; `preserve_keys` those keys by layer, (texts, d_in), where somebody has them already.
+    subject keys must not move; `preserve_keys` those keys K0 by layer, each once (`one_per_key`), (keys, d_in); no layer where there is
+    nothing to preserve.
     """
 
     requests: Sequence[EditRequest]
@@ -34,8 +35,8 @@ class Problem:
     owner: Tensor
     layers: tuple[int, ...]
     factors: Factors
-    preserve: Sequence[SubjectText]
     settings: EditSettings
+    preserve: Sequence[SubjectText] = ()
     preserve_keys: Mapping[int, Tensor] = field(default_factory=dict)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys, system_of
+from agent.editing.algorithms.layerwise import mean_by_fact, system_of
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank
 from agent.editing.keys import keys_and_states
@@ -17,7 +17,6 @@ def emmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
     """
     settings, layer = problem.settings, problem.layers[-1]
     keys = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows).keys[layer]
-    preserve = preserved_keys(lm, problem).get(layer)
     key = mean_by_fact(keys, problem)
     residuals = to_write(lm, layer, problem.values, key)
-    return {layer: equality(residuals, key, system_of(problem, layer, preserve))}
+    return {layer: equality(residuals, key, system_of(problem, layer))}

@@ -4,7 +4,7 @@ short of is asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 
@@ -17,8 +17,8 @@ from agent.lm.arch import down_module, down_name
 from agent.lm.load import LM
 
 Tensor = torch.Tensor
-# One layer's linear solve: problem, layer, its preserve keys, residuals (facts, d_out), keys (rows, d_in) -> update.
-Solve = Callable[[Problem, int, Tensor | None, Tensor, Tensor], LowRank]
+# One layer's linear solve: problem, layer, residuals (facts, d_out), keys (rows, d_in) -> update.
+Solve = Callable[[Problem, int, Tensor, Tensor], LowRank]
 _LEAST_SHARE, _MOST_GAIN = 0.5, 2.5
 
 
@@ -29,13 +29,12 @@ def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
     although their value is right. So a fact's value is scaled by what its share was short of, `settings.rounds` times.
     """
     settings, layers = problem.settings, problem.layers
-    preserve = preserved_keys(lm, problem)
     before = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows)
     gain = torch.ones(len(problem.requests))
     updates: dict[int, LowRank] = {}
     for remaining in reversed(range(settings.rounds)):
         with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
-            updates = _one_pass(lm, problem, before, solve, preserve, gain)
+            updates = _one_pass(lm, problem, before, solve, gain)
             if not remaining:  # nothing is asked for again
                 break
             reached = keys_and_states(lm, problem.rows, layers[-1:], batch_rows=settings.batch_rows).states
@@ -44,20 +43,11 @@ def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
     return updates
 
 
-def preserved_keys(lm: LM, problem: Problem) -> Mapping[int, Tensor]:
-    """Keys (texts, d_in) of what must not move, by layer; empty where `settings.preserve` is 0."""
+def system_of(problem: Problem, layer: int) -> System:
+    """lambda C + mu K0 K0ᵀ + ridge: what an update of the layer is measured by."""
     settings = problem.settings
-    if settings.preserve and problem.preserve_keys:
-        return {layer: problem.preserve_keys[layer] for layer in problem.layers}
-    if not problem.preserve or settings.preserve == 0:
-        return {}
-    return keys_and_states(lm, problem.preserve, problem.layers, batch_rows=settings.batch_rows).keys
-
-
-def system_of(problem: Problem, layer: int, preserve: Tensor | None) -> System:
-    """lambda C + mu K0 K0ᵀ + ridge: what an update of the layer is measured by. `preserve` (texts, d_in): K0."""
-    settings = problem.settings
-    return System(problem.factors.prior(layer, settings.covariance)).plus(preserve, settings.preserve)
+    prior = System(problem.factors.prior(layer, settings.covariance))
+    return prior.plus(problem.preserve_keys.get(layer), settings.preserve)
 
 
 def mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
@@ -71,7 +61,7 @@ def mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
 
 
 def _one_pass(
-    lm: LM, problem: Problem, before: KeysAndStates, solve: Solve, preserve: Mapping[int, Tensor], gain: Tensor
+    lm: LM, problem: Problem, before: KeysAndStates, solve: Solve, gain: Tensor
 ) -> dict[int, LowRank]:  # fmt: skip
     """Layers upward: measure what is still missing at the last layer, write an equal share of it into this one.
 
@@ -90,7 +80,7 @@ def _one_pass(
         residuals = to_write(
             lm, layer, mean_by_fact(missing, problem), mean_by_fact(now.keys[layer], problem)
         )
-        update = solve(problem, layer, preserve.get(layer), residuals, now.keys[layer])
+        update = solve(problem, layer, residuals, now.keys[layer])
         add_(down_module(lm.model, lm.arch, layer), update.left, update.right)
         updates[layer] = update
     return updates

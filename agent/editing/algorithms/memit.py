@@ -18,6 +18,6 @@ def memit(lm: LM, problem: Problem) -> dict[int, LowRank]:
     return layerwise(lm, problem, _solve)
 
 
-def _solve(problem: Problem, layer: int, preserve: Tensor | None, residuals: Tensor, keys: Tensor) -> LowRank:
+def _solve(problem: Problem, layer: int, residuals: Tensor, keys: Tensor) -> LowRank:
     """The layer's matrices live only as long as its solve: of a large model those of one layer fit, of all they would not."""
-    return spread(residuals, keys, problem.owner, system_of(problem, layer, preserve))
+    return spread(residuals, keys, problem.owner, system_of(problem, layer))

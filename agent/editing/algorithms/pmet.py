@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import mean_by_fact, preserved_keys, system_of
+from agent.editing.algorithms.layerwise import mean_by_fact, system_of
 from agent.editing.delta import LowRank, add_, restored
 from agent.editing.keys import keys_and_states
 from agent.editing.solve import spread
@@ -27,7 +27,6 @@ def pmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
     Layers upward, keys measured again with the layers below already changed. `settings.rounds` is not read: there is no state to reach.
     """
     settings, layers = problem.settings, problem.layers
-    preserve = preserved_keys(lm, problem)
     start = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows).keys
     # A copy: the last layer is written in place at the end.
     weight = as_out_in(down_module(lm.model, lm.arch, layers[-1])).detach().float().clone()
@@ -38,7 +37,7 @@ def pmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
                 keys = keys_and_states(lm, problem.rows, layers[index:], batch_rows=settings.batch_rows).keys
             written = (keys[layers[-1]] - start[layers[-1]]) @ weight.T
             missing = mean_by_fact(problem.values[problem.owner] - written.cpu(), problem)
-            system = system_of(problem, layer, preserve.get(layer))
+            system = system_of(problem, layer)
             residuals = missing / (len(layers) - index) ** 0.5
             updates[layer] = spread(residuals, keys[layer], problem.owner, system)
             add_(down_module(lm.model, lm.arch, layer), updates[layer].left, updates[layer].right)

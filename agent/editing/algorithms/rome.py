@@ -8,7 +8,7 @@ form.
 from __future__ import annotations
 
 from agent.editing.algorithms.base import Problem
-from agent.editing.algorithms.layerwise import preserved_keys, system_of
+from agent.editing.algorithms.layerwise import system_of
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored, stacked
 from agent.editing.keys import keys_and_states
@@ -22,8 +22,7 @@ def rome(lm: LM, problem: Problem) -> dict[int, LowRank]:
     settings, layer = problem.settings, problem.layers[-1]
     before = keys_and_states(lm, problem.rows, [layer], batch_rows=settings.batch_rows)
     wanted = before.states + problem.values.to(before.states.device)[problem.owner.to(before.states.device)]
-    preserve = preserved_keys(lm, problem).get(layer)
-    inverse = system_of(problem, layer, preserve).solver()
+    inverse = system_of(problem, layer).solver()
     module = down_module(lm.model, lm.arch, layer)
     updates = []
     with restored(lm, [down_name(lm.arch, layer)]):
