@@ -1,7 +1,7 @@
 """Edits of what a model of the embedded world knows, and the questions that decide how well they took.
 
 Known facts are swapped for another object of the same relation. Efficacy: the edit prompts. Paraphrase: the held-out probes.
-Questions: the question probes. Same subject: its other relations. Others: facts of other subjects. Every answer is generated freely.
+Questions: the question probes. Same subject: its other relations, two probes and a question each. Others: facts of other subjects. Every answer is generated freely.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.lm.generate import generate
 from agent.lm.load import LM
 from agent.material import edit_request
 from agent.relations import Relation
-from agent.types import EditRequest, Fact
+from agent.types import EditRequest, Entity, Fact
 from agent.verify.answers import matches
 
 EDITED = ("head_of_state", "head_of_government", "ceo", "head_coach", "headquarters", "capital",
@@ -97,14 +97,18 @@ def asks(
         for fact in catalogue.facts_of(edit.subject):
             if (edit.subject, fact.relation) not in edited and fact.relation in relations:
                 found += [
-                    Ask("same_subject", p, fact.objects[0])
-                    for p in relations[fact.relation].prompts("probes", entity)[:2]
+                    Ask("same_subject", p, fact.objects[0]) for p in staying(relations[fact.relation], entity)
                 ]
     rest = [f for f in catalogue.facts.values() if f.subject not in subjects and f.relation in relations]
     for fact in rng.sample(rest, min(others, len(rest))):
         prompts = relations[fact.relation].prompts("probes", catalogue.entity(fact.subject))
         found.append(Ask("others", rng.choice(prompts), fact.objects[0]))
     return found
+
+
+def staying(relation: Relation, entity: Entity) -> tuple[str, ...]:
+    """How another fact of an edited subject is asked: two held-out statements and a question."""
+    return (*relation.prompts("probes", entity)[:2], *relation.prompts("questions", entity)[:1])
 
 
 def answers(lm: LM, questions: Sequence[Ask]) -> list[str]:

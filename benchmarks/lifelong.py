@@ -34,7 +34,7 @@ from agent.material import preserve_texts
 from agent.paths import WORLD, data_file
 from agent.relations import Relation, load_relations
 from agent.types import EditRequest
-from benchmarks.edits import Ask, Swap, answers, asks, requests, scores, swaps
+from benchmarks.edits import Ask, Swap, answers, asks, requests, scores, staying, swaps
 from benchmarks.pocket_edits import parse_settings
 
 MODES = ("joint", "sequential", "forgetful", "single")
@@ -64,13 +64,13 @@ def stream_of(
     questions = {}
     for index in sample:
         own = asks(catalogue, relations, [edits[index]], options.seed, 0)
-        staying = {
+        kept = {
             prompt
             for fact in catalogue.facts_of(edits[index].subject)
             if (fact.subject, fact.relation) not in edited and fact.relation in relations
-            for prompt in relations[fact.relation].prompts("probes", catalogue.entity(fact.subject))
+            for prompt in staying(relations[fact.relation], catalogue.entity(fact.subject))
         }
-        questions[index] = [q for q in own if q.kind != "same_subject" or q.prompt in staying]
+        questions[index] = [q for q in own if q.kind != "same_subject" or q.prompt in kept]
     others = [
         q for q in asks(catalogue, relations, edits, options.seed, options.others) if q.kind == "others"
     ]

@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from agent.paths import POCKET
 from benchmarks.versus.grid import GRID, peer_settings
@@ -143,7 +143,7 @@ def compare(comparison: Comparison, options: argparse.Namespace) -> dict[str, An
         "results": {task: {} for task in options.tasks},
     }
     for task, sides in found["results"].items():
-        for side in get_args(Side):
+        for side in options.sides:
             if task != "statistics" or side in ("easyedit", "same"):
                 edits = "few" if task == "rome" else "many"
                 sides[side] = comparison.measure(side, task, edits, "memit" if task == "statistics" else task)
@@ -185,6 +185,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--texts", type=int, default=400, help="texts of the statistics")
     add("--threads", type=int, default=2, help="threads of each process")
     add("--tasks", default="statistics,rome,memit,alphaedit", help="which to measure")
+    add("--sides", default=",".join(SIDES), help="and on which sides")
     add(
         "--peer",
         action="append",
@@ -209,6 +210,9 @@ def checked(options: argparse.Namespace) -> argparse.Namespace:
     options.tasks = options.tasks.split(",")
     if unknown := set(options.tasks) - {"statistics", *METHODS}:
         raise ValueError(f"--tasks: {min(unknown)!r} is none of statistics, {', '.join(METHODS)}")
+    options.sides = options.sides.split(",")
+    if unknown := set(options.sides) - set(SIDES):
+        raise ValueError(f"--sides: {min(unknown)!r} is none of {', '.join(SIDES)}")
     for name in ("edits", "singles", "texts", "threads"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name} must be at least 1")

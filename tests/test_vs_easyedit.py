@@ -115,6 +115,7 @@ def test_a_folder_that_is_no_checkout_is_told_what_it_lacks(tmp_path: Path, chec
         (["--easyedit", "/nowhere"], "is no checkout of EasyEdit"),
         (["--model", "/nowhere"], "/nowhere: no pocket, llama-100m"),
         (["--tasks", "memit,grace"], "'grace' is none of statistics, rome"),
+        (["--sides", "quick,slow"], "'slow' is none of easyedit, same"),
         (["--edits", "0"], "--edits must be at least 1"),
         (["--peer", "v_lr"], "--peer takes KEY=VALUE"),
         (["--peer", "rate=1"], "'rate' is no hyperparameter"),

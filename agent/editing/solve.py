@@ -34,19 +34,25 @@ def regularised(covariance: Tensor, weight: float) -> Tensor:
     return system
 
 
+def share_of(facts: int) -> float:
+    """What each of so many facts weighs against the system: more than a hundred together no more than a hundred.
+
+    Else the many would write ever larger updates, and of what the system holds nothing would be left.
+    """
+    return min(1.0, _CROWD / facts)
+
+
 def spread(residuals: Tensor, keys: Tensor, owner: Tensor, system: System) -> LowRank:
     """dW = w R Kᵀ (system + w K Kᵀ)⁻¹, one rank per fact.
 
     `residuals` (facts, d_out): what the layer should add for each fact. `keys` (rows, d_in): every prompt and
-    context its own row; `owner` (rows,) int64: the fact a row belongs to. A fact's rows share weight w: one, and of more than
-    a hundred facts so much less that all together weigh as much against the system as a hundred; else the many would
-    write ever larger updates, and of what the system holds nothing would be left. Raises EditError when the system is not positive definite.
+    context its own row; `owner` (rows,) int64: the fact a row belongs to. A fact's rows share the weight w = `share_of(facts)`.
+    Raises EditError when the system is not positive definite.
     """
     k = keys.double()
     owner = owner.to(k.device)
     facts = residuals.shape[0]
-    share = min(1.0, _CROWD / facts)
-    weight = share / torch.bincount(owner, minlength=facts).clamp(min=1).double()[owner]
+    weight = share_of(facts) / torch.bincount(owner, minlength=facts).clamp(min=1).double()[owner]
     means = k.new_zeros(facts, k.shape[1]).index_add_(0, owner, k * weight[:, None])
     return _low_rank(residuals, system.plus(k, weight).solve(means.T))
 

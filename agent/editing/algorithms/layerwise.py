@@ -12,6 +12,7 @@ from agent.editing.algorithms.base import Problem
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored
 from agent.editing.keys import KeysAndStates, keys_and_states
+from agent.editing.solve import share_of
 from agent.editing.system import System
 from agent.lm.arch import down_module, down_name
 from agent.lm.load import LM
@@ -26,11 +27,13 @@ def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
     """Solve, measure how far each fact's states really moved towards its value, and solve again for what was lost.
 
     The regulariser shrinks every update, one fact's to 0.9 of its value and another's to 0.7, and those are the edits that fail
-    although their value is right. So a fact's value is scaled by what its share was short of, `settings.rounds` times.
+    although their value is right. So a fact's value is scaled by what its share was short of, `settings.rounds` times. Of a crowd hardly
+    more is asked for: it is shrunk on purpose (`agent.editing.solve.share_of`).
     """
     settings, layers = problem.settings, problem.layers
     before = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows)
     gain = torch.ones(len(problem.requests))
+    most = 1 + (_MOST_GAIN - 1) * share_of(len(gain))
     updates: dict[int, LowRank] = {}
     for remaining in reversed(range(settings.rounds)):
         with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
@@ -39,7 +42,7 @@ def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
                 break
             reached = keys_and_states(lm, problem.rows, layers[-1:], batch_rows=settings.batch_rows).states
         share = _share(reached - before.states, problem)
-        gain = (gain / share.clamp(min=_LEAST_SHARE)).clamp(max=_MOST_GAIN)
+        gain = (gain / share.clamp(min=_LEAST_SHARE)).clamp(max=most)
     return updates
 
 
