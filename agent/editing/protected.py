@@ -30,20 +30,22 @@ def moved(updates: Mapping[int, LowRank], keys: Mapping[int, Tensor]) -> Tensor:
 
     `keys`: (keys, d_in) by layer.
     """
-    written = [
+    added = [
         keys[layer].cpu().float() @ update.right @ update.left.T
         for layer, update in updates.items()
         if layer in keys
     ]
-    return torch.stack(written).sum(0).norm(dim=-1) if written else torch.zeros(0)
+    return torch.stack(added).sum(0).norm(dim=-1) if added else torch.zeros(0)
 
 
 def diverged(lm: LM, texts: Sequence[SubjectText], weights: Mapping[int, Tensor]) -> Tensor:
     """(texts,) float32: KL of the next token from the base in `lm` to the base with the down projections' `weights` (by layer)."""
     found = torch.zeros(len(texts))
-    with torch.no_grad():
-        for part in parts(lm, [Row(text, (), i, 1.0) for i, text in enumerate(texts)], 1.0):
-            with written(lm, weights):
+    rows = [Row(text, (), i, 1.0) for i, text in enumerate(texts)]
+    # A few at a time: each keeps a whole distribution over the vocabulary.
+    for start in range(0, len(rows), _AT_ONCE):
+        for part in parts(lm, rows[start : start + _AT_ONCE], 1.0):
+            with torch.no_grad(), written(lm, weights):
                 found[part.wanted.owner.cpu()] = part.read(lm).moved(lm).cpu()
     return found
 
