@@ -11,7 +11,7 @@ from agent.editing.calibrated import Setting
 from agent.editing.compile import Material, Tensor, compile_delta, find_values, stage
 from agent.editing.delta import applied
 from agent.editing.factors import Factors
-from agent.editing.keys import keys_and_states, one_per_key
+from agent.editing.keys import keys_of
 from agent.editing.preserved import own_names
 from agent.editing.settings import EditSettings
 from agent.errors import EditError, InputError
@@ -156,7 +156,5 @@ class Measured:
         if self.draw.preserve and not self.keys:
             layers = sorted(self.factors.covariance)
             batch = self.editing.batch_rows
-            self.keys.update(
-                keys_and_states(self.lm, one_per_key(self.draw.preserve), layers, batch_rows=batch).keys
-            )
+            self.keys.update(keys_of(self.lm, self.draw.preserve, layers, batch_rows=batch))
         return self.keys

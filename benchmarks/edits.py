@@ -24,6 +24,7 @@ EDITED = ("head_of_state", "head_of_government", "ceo", "head_coach", "headquart
 CHANGED = ("efficacy", "paraphrase", "question")
 KEPT = ("same_subject", "others")
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
+PRESERVED = 3000  # keys: `preserve_limit` of configs/demo.yaml
 _NEW_TOKENS = 14
 
 

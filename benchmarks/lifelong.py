@@ -34,7 +34,7 @@ from agent.material import preserve_texts
 from agent.paths import WORLD, data_file
 from agent.relations import Relation, load_relations
 from agent.types import EditRequest
-from benchmarks.edits import Ask, Swap, answers, asks, requests, scores, staying, swaps
+from benchmarks.edits import PRESERVED, Ask, Swap, answers, asks, requests, scores, staying, swaps
 from benchmarks.pocket_edits import parse_settings
 
 MODES = ("joint", "sequential", "forgetful", "single")
@@ -162,7 +162,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--runs", default="memit:joint,memit:sequential,memit:forgetful,memit:single")
     add("--sample", type=int, default=150, help="edits whose facts are asked")
     add("--others", type=int, default=300, help="facts of untouched subjects that are asked")
-    add("--preserve", type=int, default=3000)
+    add("--preserve", type=int, default=PRESERVED)
     add("--seed", type=int, default=0)
     add("--set", action="append", default=[], help="key=value over the checkpoint's own settings; repeatable")
     add("--json", type=Path)

@@ -27,7 +27,7 @@ from agent.lm.load import LM, load_lm
 from agent.material import preserve_texts
 from agent.relations import Relation, load_relations
 from agent.typed import build
-from benchmarks.edits import answers, asks, requests, scores, swaps
+from benchmarks.edits import PRESERVED, answers, asks, requests, scores, swaps
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--preserve", type=int, default=3000)
+    parser.add_argument("--preserve", type=int, default=PRESERVED)
     parser.add_argument(
         "--set", action="append", default=[], help="key=value over the checkpoint's own settings; repeatable"
     )

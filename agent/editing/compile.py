@@ -20,7 +20,7 @@ from agent.editing.contexts import prefixes
 from agent.editing.covariance import statistics_for
 from agent.editing.delta import Delta, LowRank, add_, empty_delta, module_of, restored, stacked
 from agent.editing.factors import Factors
-from agent.editing.keys import SubjectText, keys_and_states, one_per_key
+from agent.editing.keys import SubjectText, keys_of
 from agent.editing.layers import default_layers
 from agent.editing.polish import polish
 from agent.editing.requests import checked, value_keys
@@ -191,13 +191,17 @@ def _joint(
 def _preserve_keys(
     lm: LM, layers: Sequence[int], settings: EditSettings, material: Material
 ) -> Mapping[int, Tensor]:
-    """As `Problem` has them. Polishing asks which of them were moved, also where the solve does not heed them."""
-    if not material.preserve or not (settings.preserve or settings.polish):
+    """As `Problem` has them; none for an algorithm (ft) that preserves nothing. Polishing asks which of them were moved, also where
+    the solve does not heed them.
+    """
+    read = ALGORITHMS[settings.algorithm].covariance and (
+        settings.preserve or (settings.polish and settings.kl)
+    )
+    if not (material.preserve and read):
         return {}
     if material.preserve_keys and settings.mode == "joint":
         return material.preserve_keys
-    texts = one_per_key(material.preserve)
-    return keys_and_states(lm, texts, layers, batch_rows=settings.batch_rows).keys
+    return keys_of(lm, material.preserve, layers, batch_rows=settings.batch_rows)
 
 
 def _ground(lm: LM, settings: EditSettings, material: Material, progress: Progress | None) -> _Ground:

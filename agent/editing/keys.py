@@ -39,6 +39,12 @@ def one_per_key(texts: Sequence[SubjectText]) -> list[SubjectText]:
     return list(found.values())
 
 
+def key_places(texts: Sequence[SubjectText]) -> list[int]:
+    """Where in `one_per_key(texts)` each text's key is."""
+    places: dict[str, int] = {}
+    return [places.setdefault(text.upto_subject, len(places)) for text in texts]
+
+
 @dataclass(frozen=True, slots=True)
 class KeysAndStates:
     """`keys[layer]`: (rows, d_in). `states`: (rows, d_model), the last layer's output at the same token.
@@ -80,6 +86,13 @@ def keys_and_states(
         order += indices
     back = torch.tensor(order).argsort()[torch.tensor(where)]
     return KeysAndStates({layer: torch.cat(k)[back] for layer, k in keys.items()}, torch.cat(states)[back])
+
+
+def keys_of(
+    lm: LM, texts: Sequence[SubjectText], layers: Sequence[int], *, batch_rows: int
+) -> dict[int, Tensor]:
+    """The keys of `one_per_key(texts)`, (keys, d_in) by layer. Raises EditError as `keys_and_states` does."""
+    return keys_and_states(lm, one_per_key(texts), layers, batch_rows=batch_rows).keys
 
 
 def by_row(hidden: Tensor, batch: Batch) -> Tensor:

@@ -23,7 +23,7 @@ import torch
 
 from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
-from agent.editing.keys import SubjectText, one_per_key
+from agent.editing.keys import SubjectText, key_places
 from agent.editing.parts import Part, parts
 from agent.editing.protected import Protected, moved, ranked
 from agent.editing.settings import EditSettings
@@ -155,10 +155,8 @@ def _protected(
     texts, facts = problem.preserve, len(problem.requests)
     if not texts or not problem.settings.kl:
         return Protected((), facts, 0)
-    far = moved(updates, problem.preserve_keys)
-    place = {text.upto_subject: i for i, text in enumerate(one_per_key(texts))}
-    by_text = far[[place[text.upto_subject] for text in texts]]
-    return Protected(ranked(lm, texts, by_text, weights, facts), facts, problem.settings.seed)
+    far = moved(updates, problem.preserve_keys)[key_places(texts)]
+    return Protected(ranked(lm, texts, far, weights, facts), facts, problem.settings.seed)
 
 
 def _held(lm: LM, texts: Sequence[SubjectText]) -> list[Part]:

@@ -33,7 +33,7 @@ from agent.material import preserve_texts
 from agent.paths import WORLD, data_file
 from agent.relations import Relation, load_relations
 from agent.types import EditRequest, Entity
-from benchmarks.edits import EDITED, Ask, Swap, answers, asks, requests, swaps
+from benchmarks.edits import EDITED, PRESERVED, Ask, Swap, answers, asks, requests, swaps
 from benchmarks.versus.job import EditSet, write_edits
 
 # 134 M (weights of both ends apart) and 124 M parameters. The tokenizer's ids only have to lie below the vocabulary.
@@ -46,7 +46,6 @@ _VOCABULARY = 4_000
 _SAMPLE_TOKENS = 48
 _STATISTICS = 5  # layers
 _RANDOM_LAYERS = (1, 2, 3, 4, 5)  # five, as the published settings have, in the first half
-_PRESERVED = 3000  # keys: `preserve_limit` of configs/demo.yaml
 _SYLLABLES = ("ba", "dor", "fen", "gri", "kal", "lo", "mur", "nev", "pol", "rin", "sta", "tuv", "vel", "zan")
 
 
@@ -120,7 +119,7 @@ def known_facts(
     given, subjects = {r.prompt for r in wanted}, {e.subject for e in edits}
     found: list[Ask] = asks(catalogue, relations, edits, seed, others)
     questions = [ask for ask in found if ask.kind != "efficacy" or ask.prompt in given]
-    preserve = preserve_texts(catalogue, relations, subjects, limit=_PRESERVED, seed=seed)
+    preserve = preserve_texts(catalogue, relations, subjects, limit=PRESERVED, seed=seed)
     return EditSet(
         requests=tuple(wanted),
         preserve=tuple((row.text, row.subject) for row in preserve),

@@ -156,6 +156,14 @@ def test_preserve_keys_hold_what_must_not_move(taught: LM) -> None:
     assert all(tied < 0.2 * free for free, _, tied in zip(*moved, strict=True))
 
 
+def test_an_algorithm_that_preserves_nothing_reads_no_preserve_keys(taught: LM) -> None:
+    """A text without its subject has no key: who reads it must say so, and who does not need not."""
+    keyless = Material(preserve=[SubjectText("The capital is", "Bavoria")])
+    assert compile_delta(taught, [ZORLAND], settings(algorithm="ft", **QUICK), keyless).delta.updates
+    with pytest.raises(EditError, match="Bavoria"):
+        compile_delta(taught, [ZORLAND], settings(**QUICK), keyless)
+
+
 def test_an_algorithm_without_values_finds_none(taught: LM) -> None:
     """Nothing to keep on disk, and nobody to be given up."""
     wanted = settings(algorithm="ft", give_up=1e-6, **QUICK)

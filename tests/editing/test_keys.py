@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from agent.editing.keys import SubjectText, keys_and_states, one_per_key
+from agent.editing.keys import SubjectText, key_places, keys_and_states, one_per_key
 from agent.lm.hooks import capture
 from agent.lm.load import LM
 
@@ -36,3 +36,4 @@ def test_texts_that_agree_up_to_one_character_behind_the_subject_share_a_key(tau
     texts = [SubjectText(text, "Zorland") for text in
              ("Zorland is led by", "Zorland has", "Zorland's chief is", "The chief of Zorland is", "Zorland")]  # fmt: skip
     assert one_per_key(texts) == [texts[i] for i in (0, 2, 3, 4)]
+    assert key_places(texts) == [0, 0, 1, 2, 3]
