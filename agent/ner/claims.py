@@ -42,13 +42,17 @@ _OPTIONAL = re.compile(r"\((?:[^()]|\([^()]*\))*\)\?")
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Page:
     """An article in plain quotes, cut into sentences, of which the first `headlines` are the title's."""
 
     text: str
     sentences: list[str]
     headlines: int
     wanted: list[bool]
+
+    def telling(self) -> list[str]:
+        """The wanted sentences."""
+        return [s for s, want in zip(self.sentences, self.wanted, strict=True) if want]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,13 @@ class Reader:
         several times faster."""
         stream = iter(articles)
         while chunk := list(islice(stream, _CHUNK)):
-            pages = [self._page(article) for article in chunk]
-            wanted = [
-                s for page in pages for s, want in zip(page.sentences, page.wanted, strict=True) if want
-            ]
-            ents = iter(self._ents(wanted))
+            pages = [self.page(article) for article in chunk]
+            ents = self.names([sentence for page in pages for sentence in page.telling()])
             for page, article in zip(pages, chunk, strict=True):
                 yield self._finish(page, article, ents)
 
-    def _page(self, article: Article) -> _Page:
+    def page(self, article: Article) -> Page:
+        """`article` cut into sentences, each with whether it can tell anything of the relations."""
         title = plain(html.unescape(article.title))[:_MAX_SENTENCE]
         body = without_dateline(plain(html.unescape(article.text))[:_MAX_CHARS])
         if body.startswith(title.rstrip(".…")):
@@ -90,7 +92,7 @@ class Reader:
         sentences = [title[a:b].strip() for a, b in split_sentences(title)]
         headlines = len(sentences)
         sentences += [body[a:b].strip()[:_MAX_SENTENCE] for a, b in split_sentences(body)]
-        return _Page(f"{title}\n{body}", sentences, headlines, [self._wants(s) for s in sentences])
+        return Page(f"{title}\n{body}", sentences, headlines, [self._wants(s) for s in sentences])
 
     def _wants(self, sentence: str) -> bool:
         if self.news_trigger.search(sentence):
@@ -99,7 +101,7 @@ class Reader:
             r.roles for r in self.book.find(tokenize(sentence))
         )
 
-    def _finish(self, page: _Page, article: Article, ents: Iterator[tuple[Ent, ...]]) -> list[Claim]:
+    def _finish(self, page: Page, article: Article, ents: Iterator[tuple[Ent, ...]]) -> list[Claim]:
         if not any(page.wanted):
             return []
         context = Context(self.linker, self.book, page.text, self.known, self.lexicon)
@@ -121,7 +123,8 @@ class Reader:
         finds = [f for symbols in parsed for f in find_all(symbols, context, self.patterns, self.news)]
         return _claims(finds, article)
 
-    def _ents(self, sentences: list[str]) -> Iterator[tuple[Ent, ...]]:
+    def names(self, sentences: Iterable[str]) -> Iterator[tuple[Ent, ...]]:
+        """What the recogniser sees in each sentence: (first character, last, label)."""
         for doc in self.nlp.pipe(sentences, batch_size=128):
             yield tuple(
                 (e.start_char, e.end_char, e.label_)

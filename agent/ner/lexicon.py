@@ -10,6 +10,7 @@ import gzip
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agent.errors import ConfigError
 from agent.strict import as_mapping, as_strings, read_yaml
 
 DATA = Path(__file__).parent / "data"
+_REMEMBERED = 1 << 16
 _ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "n", "r", "st")
 _PARTICLES = frozenset({"of", "and", "the", "for", "&", "de", "del", "la", "st", "st."})
 
@@ -129,11 +131,12 @@ class LexiconTagger:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
+        # Words come again and again, and a stem is looked for in several lists.
+        self._tag = lru_cache(maxsize=_REMEMBERED)(lexicon.tag)
 
     def __call__(self, doc: Doc) -> Doc:
-        tag = self.lexicon.tag
         for token in doc:
-            token.tag_ = tag(token.text)
+            token.tag_ = self._tag(token.text)
         return doc
 
     def pipe(self, stream: Iterable[Doc], batch_size: int = 0) -> Iterator[Doc]:
