@@ -9,14 +9,11 @@ from dataclasses import dataclass
 
 from agent.ner.lexicon import Lexicon
 from agent.ner.linking import Linker, Match, Reading
-from agent.ner.names import strip_legal, word_set
+from agent.ner.names import PARTICLES, TITLES, strip_legal, word_set
 from agent.ner.qualify import MODIFIERS
 from agent.ner.roles import RoleMatch
 from agent.ner.tokens import Token
 
-_PARTICLES = word_set(
-    "de da do dos das dei degli del della di la le les van von der den ten ter bin ibn al el y e zu af av"
-)
 _ORG_HEADS = word_set(
     "academy bank department university institute ministry association bureau house board council office "
     "federation union college school society commission committee organization organisation agency "
@@ -171,9 +168,7 @@ def capital_runs(
             end += 1
             link = end
             while (
-                link < len(tokens)
-                and tokens[link].text.lower() in _PARTICLES | {"&", "of"}
-                and link - end < 2
+                link < len(tokens) and tokens[link].text.lower() in PARTICLES | {"&", "of"} and link - end < 2
             ):
                 link += 1
             if (
@@ -230,9 +225,14 @@ def _name_like(tokens: Sequence[Token], index: int, lexicon: Lexicon, taken: set
     opens = index == 0 or tokens[index - 1].text in {'"', ":", "(", "'"}
     if opens and low.endswith(("ly", "ing", "ed")) and lexicon.is_common(low):
         return False
-    return not (
-        opens and lexicon.is_frequent(low) and not (index + 1 < len(tokens) and tokens[index + 1].capital)
-    )
+    return not (opens and lexicon.is_frequent(low) and not _name_follows(tokens, index + 1))
+
+
+def _name_follows(tokens: Sequence[Token], index: int) -> bool:
+    """A capitalised word, or one behind particles ("Floor [ter Braak]")."""
+    while index + 1 < len(tokens) and tokens[index].text.lower() in PARTICLES - {"e", "y"}:
+        index += 1
+    return index < len(tokens) and tokens[index].capital
 
 
 def join_touching(names: Sequence[Symbol], tokens: Sequence[Token], text: str) -> list[Symbol]:
@@ -262,7 +262,7 @@ def join_touching(names: Sequence[Symbol], tokens: Sequence[Token], text: str) -
 
 
 def _particles_between(tokens: Sequence[Token], start: int, end: int) -> bool:
-    return all(t.text.lower() in _PARTICLES - {"e", "y"} for t in tokens[start:end])
+    return all(t.text.lower() in PARTICLES - {"e", "y"} for t in tokens[start:end])
 
 
 def _and_body(left: Symbol, right: Symbol, tokens: Sequence[Token]) -> bool:
@@ -279,6 +279,8 @@ def _and_body(left: Symbol, right: Symbol, tokens: Sequence[Token]) -> bool:
 
 def _joined(left: Symbol, right: Symbol, tokens: Sequence[Token]) -> str:
     pair = left.letter + right.letter
+    if pair == "XP" and left.text.lower().rstrip(".") in TITLES:  # "Sheikh" before a name
+        return "P"
     if pair in {"PX", "PP"} or (pair == "XP" and right.end - right.start == 1 and left.end - left.start == 1):
         return "P"
     if pair in {"DD", "OX", "OG", "XO", "OO"}:

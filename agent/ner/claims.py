@@ -21,6 +21,7 @@ from agent.catalogue import Catalogue
 from agent.ner.chunks import Ent
 from agent.ner.context import Context
 from agent.ner.finds import Find, find_all
+from agent.ner.follow import follow
 from agent.ner.lexicon import Lexicon, load_lexicon
 from agent.ner.linking import Linker, build_linker
 from agent.ner.names import has_phrase, plain
@@ -111,17 +112,16 @@ class Reader:
         ]
         calm = "\n".join(s for n, s in enumerate(page.sentences) if n >= page.headlines and not loud[n])
         confirm = self._confirm(calm)
-        parsed: list[Symbols] = []
+        parsed: list[tuple[Symbols, bool]] = []
         for number, (sentence, want) in enumerate(zip(page.sentences, page.wanted, strict=True)):
             spans = next(ents) if want else ()
             found = symbolise(
                 sentence, spans, self.linker, self.book, self.lexicon, confirm if loud[number] else None
             )
             context.note(found, headline=number < page.headlines)
-            if want:
-                parsed.append(found)
-        finds = [f for symbols in parsed for f in find_all(symbols, context, self.patterns, self.news)]
-        return _claims(finds, article)
+            parsed.append((found, want))
+        finds = [f for s, want in parsed if want for f in find_all(s, context, self.patterns, self.news)]
+        return _claims(follow(finds, (s for s, _ in parsed), context), article)
 
     def names(self, sentences: Iterable[str]) -> Iterator[tuple[Ent, ...]]:
         """What the recogniser sees in each sentence: (first character, last, label)."""

@@ -15,6 +15,7 @@ from agent.ner.symbols import Symbols
 from agent.relations import Relation
 
 _MONARCHS = word_set("king queen sultan emir emperor monarch amir")
+FORMERLY = re.compile(r"(?:former|ex-|then|one-time|erstwhile) <[A-Z](\d+)>")
 _PERSON_WORD = re.compile(r"^(?:[^\W\d_][\w'.-]*)$")
 _NOT_PERSON = word_set(
     "the a an of for and says said talks group company government office house ministry department party "
@@ -55,7 +56,10 @@ class Context:
                     for r in self.linker.readings(part)
                     if r.kind == "country"
                 ]
-        for symbol in symbols.items:
+        gone = {int(n) for n in FORMERLY.findall(symbols.line)}
+        for number, symbol in enumerate(symbols.items):
+            if number in gone:  # of a "former Google engineer" nothing new is told about Google
+                continue
             if symbol.letter in "GDO" or self._repeated(symbol):
                 self.seen += [(r, headline) for r in self.readings(symbol)]
             elif symbol.letter == "P" and (name := display_name(symbol.text)):
@@ -81,6 +85,19 @@ class Context:
             (Reading(name, "", "GPE"), as_org) if symbol.letter == "G" and name == symbol.text else (as_org,)
         )
 
+    def company(self, before: Iterable[Symbol], kinds: Sequence[str]) -> Reading | None:
+        """Which organisation "the company" is: the only one that the sentence has named `before`, else the only one of the title."""
+
+        def fitting(readings: Iterable[Reading]) -> list[Reading]:
+            fit = (
+                r for r in readings if r.label == "ORG" and not r.metonym and (not r.kind or r.kind in kinds)
+            )
+            return list({r.name: r for r in fit}.values())
+
+        here = fitting(r for symbol in before for r in self.readings(symbol))
+        named = here or fitting(r for r, headline in self.seen if headline)
+        return named[0] if len(named) == 1 else None
+
     def belongs(self, person: str, subject: str) -> bool:
         """Whether the catalogue ties the person to the subject; a lone surname counts only then."""
         if subject in self.linker.countries_of.get(person, ()):
@@ -94,7 +111,7 @@ class Context:
         if len(people) == 1:
             return people.pop(), 1.0, False
         name = display_name(symbol.text)
-        if not is_person_like(name, symbol, self.linker):
+        if not is_person_like(name, symbol, self.linker) or self._is_organisation(name):
             return None
         words = person_words(name)
         link = self.linker.link_person(name)
@@ -109,6 +126,15 @@ class Context:
         if symbol.letter == "P" or len(words) > 1 or self._surname(name):
             return name, 0.5 if len(words) == 1 else 0.9, False
         return None
+
+    def _is_organisation(self, name: str) -> bool:
+        """Whether it ends as only organisations do ("Federal Railways")."""
+        last = name.split()[-1].lower()
+        return (
+            len(name.split()) > 1
+            and "E" in self.lexicon.classes.get(last, "")
+            and last not in self.lexicon.last
+        )
 
     def _surname(self, word: str) -> bool:
         classes = self.lexicon.classes.get(word.lower(), "")
@@ -185,7 +211,7 @@ class Context:
         homes = self.linker.countries_of.get(person, frozenset())
         if national or (
             homes
-            and any("GPE" in r.subject for r in self.book.relations.get(role, ()))
+            and any("country" in r.kinds for r in self.book.relations.get(role, ()))
             and not self._known(person, here)
         ):
             return self._national(role, homes, left, right)
@@ -199,9 +225,13 @@ class Context:
         earlier = [
             o
             for o in self._fits(role, [r for r, _ in self.seen if not r.demonym])
-            if o.linked or role not in VAGUE
+            if (o.linked or role not in VAGUE) and not self._part_of_a_name(o)
         ]
         return replace_score(earlier[0], 0.65) if len(earlier) == 1 else None
+
+    def _part_of_a_name(self, office: Office) -> bool:
+        """Whether the unknown organisation is a surname that the recogniser has taken for one."""
+        return not office.linked and any(office.subject in person.split() for person in self.people)
 
     def _known(self, person: str, offices: Iterable[Office]) -> list[Office]:
         return [o for o in offices if person in self.known.get((o.subject, o.relation.name), ())]

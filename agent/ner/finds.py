@@ -13,6 +13,7 @@ from agent.ner.offices import find_offices
 from agent.ner.patterns import NewsPattern, Pattern
 from agent.ner.prepare import prepare
 from agent.ner.qualify import from_modifiers, of_event, of_holder, worse
+from agent.ner.roles import guess_kind
 from agent.ner.symbols import Symbols
 from agent.types import ClaimKind
 
@@ -24,6 +25,9 @@ _GONE = re.compile(
     r"(?:after|when|following) (?:[a-z]+ ){0,2}?<[PX](\d+)>(?: 's)? (?:[a-z]+ ){0,2}?(?:resign|quit|step|"
     r"stood|left|depart|oust|sack|fire|dismiss|exit|death|die|retire)"
 )
+
+# Patterns in which somebody else has decided, whatever is still "to" come in them.
+_APPOINTED = ("names", "to succeed", "passive", "appointment", "his appointment", "replaced with")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def find_all(
             if found is not None:
                 used.add(role)
                 finds += found
-    finds += _successions(symbols, context, [f for f in finds if f.kind in ("change", "future")])
+    finds += successions(symbols, context, [f for f in finds if f.kind in ("change", "future")])
     return finds + _from_news(symbols, context, news, question=question)
 
 
@@ -113,7 +117,7 @@ def _kind(
         base: ClaimKind = (
             "future" if groups.get("verb", "").startswith(("nominat", "propos", "designat")) else pattern.base
         )
-        appointed = pattern.name in ("names", "to succeed", "passive")
+        appointed = pattern.name in _APPOINTED
         event = of_event(_clause(line, match), base, question=question, appointed=appointed)
         if stated == "end":
             return None
@@ -122,6 +126,8 @@ def _kind(
         return "end"
     if stated == "state" and question and "was" in groups:
         return "hedged"
+    if stated == "acting" and of_holder(line[: match.start()], "") == "end":
+        return "end"
     if stated != "state":
         return stated
     if "r" in groups and match.start("p") < match.start("r"):
@@ -141,8 +147,8 @@ def _clause(line: str, match: re.Match[str]) -> str:
     return " ".join(before[cut:].split()[-8:]) + " " + match.group()
 
 
-def _successions(symbols: Symbols, context: Context, changes: Iterable[Find]) -> list[Find]:
-    """Whoever is replaced in a sentence that names the new holder has left."""
+def successions(symbols: Symbols, context: Context, changes: Iterable[Find]) -> list[Find]:
+    """Whoever is replaced in a sentence that tells of the new holder, as `changes` do, has left."""
     changes = list(changes)
     offices = {(f.subject, f.relation) for f in changes}
     if len(offices) != 1:
@@ -170,9 +176,7 @@ def _from_news(
     finds: list[Find] = []
     for pattern in news:
         for match in pattern.regex.finditer(symbols.line):
-            subject = _fitting(
-                pattern.relation.subject, pattern.relation.kinds, symbols.items[int(match["s"])], context
-            )
+            subject = _subject(pattern, match, symbols, context)
             target = symbols.items[int(match["o"])]
             object_ = _object(pattern, target, context)
             if subject is None or object_ is None or subject.name == object_:
@@ -200,6 +204,16 @@ def _from_news(
     return finds
 
 
+def _subject(
+    pattern: NewsPattern, match: re.Match[str], symbols: Symbols, context: Context
+) -> Reading | None:
+    relation = pattern.relation
+    if "s" in match.groupdict():
+        return _fitting(relation.subject, relation.kinds, symbols.items[int(match["s"])], context)
+    before = [symbols.items[int(n)] for n in re.findall(r"<O(\d+)>", symbols.line[: match.start()])]
+    return context.company(before, relation.kinds)
+
+
 def _fitting(
     labels: tuple[str, ...], kinds: tuple[str, ...], symbol: Symbol, context: Context
 ) -> Reading | None:
@@ -211,9 +225,14 @@ def _fitting(
         if r.label in labels
         and (not r.demonym or r.label == "GPE")
         and not r.metonym
-        and (not r.kind or not kinds or r.kind in kinds)
+        and (not kinds or (r.kind or _likely(r, kinds)) in kinds)
     }
     return next(iter(fitting.values())) if len(fitting) == 1 else None
+
+
+def _likely(reading: Reading, kinds: tuple[str, ...]) -> str:
+    """The sort of an uncatalogued subject; a place may be of any."""
+    return guess_kind(reading.name, reading.label, "") if reading.label == "ORG" else kinds[0]
 
 
 def _object(pattern: NewsPattern, symbol: Symbol, context: Context) -> str | None:

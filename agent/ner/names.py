@@ -28,6 +28,16 @@ TITLES = word_set(
     "representative gov governor mayor doctor king. hon the"
 )
 _SUFFIXES = word_set("jr sr ii iii iv")
+# What a company is called when its name is not repeated ("the Basel-based [drugmaker]").
+COMPANY_WORDS = (
+    r"(?:company|group|firm|bank|lender|insurer|reinsurer|[a-z]*maker|airline|carrier|retailer|grocer|brewer|distiller|miner|driller|"
+    r"refiner|utility|start-?up|giant|manufacturer|producer|supplier|operator|developer|publisher|broadcaster|broker|brokerage|"
+    r"exchange|conglomerate|chain|builder|designer|shipper|contractor|corporation|studio|cooperative|fund|house|"
+    r"label|seller|owner|business|body|agency|organi[sz]ation|federation|charity|regulator|bourse|association|think-tank)"
+)
+PARTICLES = word_set(
+    "de da do dos das dei degli del della di la le les van von der den ten ter bin ibn al el y e zu af av"
+)
 _LEGAL = word_set(
     "inc corp corporation co cos company ltd limited llc llp lp plc ag se sa nv spa s.p.a gmbh ab asa oyj "
     "as a/s bhd tbk kk s.a n.v pty sab"
@@ -114,6 +124,8 @@ def same_person(a: str, b: str) -> bool:
     if left == right or _letters(a) == _letters(b):
         return True
     short, full = sorted((left, right), key=len)
+    while len(short) > 1 and short[0] in PARTICLES:  # a surname alone: "van der Meulen"
+        short = short[1:]
     if len(short) == 1:
         return any(_alike(short[0], w) for w in (full[-1], full[0])) or short[0] in full
     if not _alike(short[-1], full[-1]):

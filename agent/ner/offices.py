@@ -5,14 +5,23 @@ from __future__ import annotations
 
 import re
 
-from agent.ner.context import Context, Office
-from agent.ner.names import word_set
+from agent.ner.context import FORMERLY, Context, Office
+from agent.ner.names import COMPANY_WORDS, word_set
 from agent.ner.patterns import Pattern
 from agent.ner.roles import VAGUE
 from agent.ner.symbols import Symbols
 
 _PAST = word_set("left told said made put gave kept sent brought met saw took led beat won lost hit")
 _AUX_WORDS = r"(?:(?:has|have|had|will|also|on [a-z]+|[a-z]+ly) )*"
+# Who appoints for a company or a country.
+_ON_BEHALF = (
+    r"(?:[a-z-]+ ){0,2}(?:boards?|directors|owners?|shareholders|council|cabinet|government|parliament|congress|senate|assembly|"
+    r"lawmakers|junta|members|<[RZ]\d+>)"
+)
+_THE_SAME = (
+    r"(?:the |its |his |her |their )?(?:<[DG]\d+> (?:'s )?)?(?:[a-z-]+ ){0,2}"
+    rf"(?:country|club|nation|board|team|{COMPANY_WORDS})\b"
+)
 
 
 def find_offices(
@@ -49,7 +58,7 @@ def _direct_subject(
     match: re.Match[str], symbols: Symbols, roles: tuple[str, ...], context: Context
 ) -> list[Office]:
     """The organisation or country that does the appointing: what stands right before the verb."""
-    before = re.search(rf"<[GDOXY](\d+)> {_AUX_WORDS}$", symbols.line[: match.start()])
+    before = re.search(rf"<[GDOXY](\d+)> (?:'s {_ON_BEHALF} )?{_AUX_WORDS}$", symbols.line[: match.start()])
     if before is None or _is_elsewhere(symbols.line, match):
         return []
     return context.offices(roles, symbols.items[int(before[1])])
@@ -58,13 +67,7 @@ def _direct_subject(
 def _is_elsewhere(line: str, match: re.Match[str]) -> bool:
     """Whether the role goes on with a subject that the pattern could not take ("head of its Asian unit")."""
     end = match.end("r")
-    return (
-        re.match(
-            r">? (?:of|for|at) (?!(?:the |its |his )?(?:company|country|club|bank|group|firm|nation)\b)",
-            line[end:],
-        )
-        is not None
-    )
+    return re.match(rf">? (?:of|for|at) (?!{_THE_SAME})", line[end:]) is not None
 
 
 def _has_own_subject(pattern: Pattern, match: re.Match[str], symbols: Symbols, context: Context) -> bool:
@@ -103,11 +106,15 @@ def _by_context(
     person: str,
 ) -> list[Office] | None:
     at = match.start() if pattern.sort == "event" else match.start("r")
-    before = [symbols.items[int(n)] for n in re.findall(r"<[A-Z](\d+)>", symbols.line[:at])]
+    gone = FORMERLY.findall(symbols.line)
+    before = [symbols.items[int(n)] for n in re.findall(r"<[A-Z](\d+)>", symbols.line[:at]) if n not in gone]
     after = [symbols.items[int(n)] for n in re.findall(r"<[A-Z](\d+)>", symbols.line[match.end() :])]
     voices = [
         symbols.items[int(n)]
-        for n in re.findall(r"<O(\d+)>(?: on [a-z]+)? (?:said|says|announced|has|have|named)\b", symbols.line)
+        for n in re.findall(
+            r"<O(\d+)>(?: , [^,]{2,80} ,)?(?: on [a-z]+)? (?:said|says|announced|has|have|named)\b",
+            symbols.line,
+        )
     ]
     found: dict[str, Office] = {}
     for role in symbols.items[int(groups["r"])].roles:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.errors import ConfigError
+from agent.ner.names import COMPANY_WORDS
 from agent.ner.qualify import MODIFIERS
 from agent.relations import Relation
 from agent.types import ClaimKind
@@ -19,14 +20,14 @@ from agent.types import ClaimKind
 Sort = Literal["holder", "event", "leave"]
 # What may not follow a subject: then the office is one of a part of it.
 _UNIT = (
-    r"(?! (?:'s (?!board|$)|at (?:the )?<|unit|arm|division|subsidiary|business|operations|branch|chapter|"
+    r"(?! (?:'s (?!board|(?:regional |national |federal |state |provincial )?government|$)|at (?:the )?<|unit|arm|division|subsidiary|business|operations|branch|chapter|"
     r"affiliate|basketball|handball|volleyball|futsal|women|ladies|reserves?|u-?\d\d|under-\d\d|foundation|"
     r"youth|academy))"
 )
 _APPOINT = (
     "(?:re-?)?(?:name|appoint|elect|promote|install|confirm|announce|unveil|recruit)(?:s|d|ed)?|hire[sd]?|"
     "hiring|tap(?:s|ped)?|pick(?:s|ed)?|select(?:s|ed)?|choos(?:es|e)|chose|chosen|naming|appointing|"
-    "electing|poach(?:es|ed)?|nominat(?:es|ed|ing)|propos(?:es|ed|ing)|designat(?:es|ed)|turn(?:s|ed)? to"
+    "electing|sw(?:ears|ore) in|poach(?:es|ed)?|nominat(?:es|ed|ing)|propos(?:es|ed|ing)|designat(?:es|ed)|turn(?:s|ed)? to"
 )
 _PASSIVE = (
     "(?:re-?)?(?:elected|named|appointed|chosen|picked|selected|hired|confirmed|installed|inaugurated|"
@@ -54,6 +55,8 @@ _PLAIN = (
     r"(?:(?!(?:to|in|on|for|from|and|with|who|at|by|or|as|of|is|was|that|said|says)\b)[a-z][\w'-]* ){0,3}?"
 )
 _NAME = r"<[GDOXY](?P<s>\d+)>"
+_BASED = r"(?:(?:-based|-headquartered) )?"
+_STATE_OF = r"(?:(?:[a-z-]+ )?(?:state|province|region|city|island|territory|republic|county|emirate|canton|capital) of )?"
 _SLOTS: Mapping[str, str] = {
     "{S}": rf"(?:the )?{_NAME}",
     "{P}": r"<[PX](?P<p>\d+)>",
@@ -69,8 +72,9 @@ _SLOTS: Mapping[str, str] = {
     "{AUX}": _AUX,
     "{DESC}": _DESCRIBED,
     "{ASIDE}": r"(?: , [^,]{2,90} ,| \( [^)]{1,20} \))?",
+    "{WHO}": r"(?: ,(?= who ))?",
     "{WHEN}": r"(?: (?:on|in|last|by) [a-z0-9<>]+(?: \d+)?)?",
-    "{OF}": rf"(?: (?:of|at|for|with) (?:the )?(?:<[DGOXY]\d+> (?!'s)|<[DG]\d+> 's )?{_PLAIN}{_NAME}{_UNIT})",
+    "{OF}": rf"(?: (?:of|at|for|with) (?:the )?(?:<[DGOXY]\d+> (?!'s)|<[DG]\d+> 's )?{_BASED}{_PLAIN}{_STATE_OF}{_NAME}{_UNIT})",
     "{OF2}": (rf"(?: (?:of|at|for|with) (?:the )?(?:<[DG]\d+> (?!'s))?{_PLAIN}<[GDOXY](?P<s2>\d+)>{_UNIT})?"),
     "{S3}": r"(?:(?:the )?<[GDOXY](?P<s3>\d+)> (?:'s )?)?",
     "{STOP}": r"(?= ?(?:[,.;:)\"'!?]|$|and |who |said |says |told |in |on |to |after |as |from |- ))",
@@ -96,7 +100,7 @@ class Pattern:
 _EVENTS: tuple[tuple[str, str, Sort, ClaimKind, float, bool], ...] = (
     (
         "passive",
-        rf"{{P}}{{ASIDE}} {{AUX}}(?P<verb>{_PASSIVE}){{WHEN}} (?:by <[A-Z]\d+> )?"
+        rf"{{P}}{{ASIDE}}{{WHO}} {{AUX}}(?P<verb>{_PASSIVE}){{WHEN}} (?:by <[A-Z]\d+> )?"
         rf"(?:as |to be |to become |to serve as |to )?{_OFFICE}",
         "event",
         "change",
@@ -105,7 +109,7 @@ _EVENTS: tuple[tuple[str, str, Sort, ClaimKind, float, bool], ...] = (
     ),
     (
         "becomes",
-        rf"{{P}}{{ASIDE}} {{AUX}}(?P<verb>{_TAKES}){{WHEN}} (?:as |the role of |the post of )?{_OFFICE}",
+        rf"{{P}}{{ASIDE}}{{WHO}} {{AUX}}(?P<verb>{_TAKES}){{WHEN}} (?:as |the role of |the post of )?{_OFFICE}",
         "event",
         "change",
         0.85,
@@ -140,6 +144,40 @@ _EVENTS: tuple[tuple[str, str, Sort, ClaimKind, float, bool], ...] = (
         True,
     ),
     (
+        "appointment",
+        rf"(?P<verb>appointment|election|nomination|promotion|installation) of {{DESC}}{{P}}{{ASIDE}} (?:as |to be |to (?:the post of )?)"
+        rf"{_OFFICE}",
+        "event",
+        "change",
+        0.8,
+        True,
+    ),
+    (
+        "his appointment",
+        rf"{{P}} 's (?P<verb>appointment|election|nomination|promotion) (?:as |to be |to (?:the post of )?){_OFFICE}",
+        "event",
+        "change",
+        0.8,
+        True,
+    ),
+    (
+        "replaced with",
+        r"(?P<verb>replac(?:es|ed|ing)) {DET}{M}{S3}{M1}{R}{OF2} {Q} with {DESC}{P}",
+        "event",
+        "change",
+        0.8,
+        True,
+    ),
+    (
+        "acts",
+        rf"{{P}}{{ASIDE}} {{AUX}}(?P<verb>acts?|acted|acting|serv(?:es?|ed|ing) (?:in the interim|temporarily)|fill(?:s|ed|ing)? in|"
+        rf"stand(?:s|ing)? in|stood in) as {_OFFICE}",
+        "event",
+        "acting",
+        0.85,
+        False,
+    ),
+    (
         "to run",
         rf"(?<![\w-])(?P<verb>{_APPOINT}) {{DESC}}{{P}}{{ASIDE}} to (?P<lead>lead|run|head) {{S}}{_UNIT}",
         "event",
@@ -161,7 +199,7 @@ _HOLDERS: tuple[tuple[str, str, float, bool], ...] = (
     # a person, then the office
     (
         "person, role of",
-        r"{P} ,(?: \d+ ,)? (?:who (?:is|was|has been|serves as|served as|became) )?(?P<was>)(?:the |a |an |"
+        r"{P} ,(?: \d+ ,)? (?:who (?P<was>is|was|had been|has been|serves as|served as|became) )?(?:the |a |an |"
         r"also |its )*{M}{R}{OF}",
         0.9,
         False,
@@ -175,7 +213,7 @@ _HOLDERS: tuple[tuple[str, str, float, bool], ...] = (
     (
         "person is role of",
         r"{P}(?: \( [^)]{1,60} \))? (?P<was>is|remains|was|has been|had been|served as|serves as|serving as|"
-        r"acts as|as) (?:now |still |also |currently )?(?:(?:a|an) (?:<[DGXY]\d+> )?(?:[a-z-]+ ){1,5}"
+        r"as) (?:now |still |also |currently )?(?:(?:a|an) (?:<[DGXY]\d+> )?(?:[a-z-]+ ){1,5}"
         r"(?:and|who) (?:is |was )?)?(?:the |a |an )?{M}{R}{OF}",
         0.85,
         False,
@@ -210,6 +248,12 @@ _HOLDERS: tuple[tuple[str, str, float, bool], ...] = (
     ),
     # the office and the person; the subject is somewhere around
     ("person, its role", r"{P} , (?:its|the {OWN}) {M}{R}{STOP}", 0.7, True),
+    (
+        "person, role of the company",
+        rf"{{P}} ,(?: \d+ ,)? (?:the )?{{M}}{{R}} (?:of|at) the (?:<[DG]\d+> (?:-based |-headquartered )?)?(?:[a-z-]+ ){{0,2}}{COMPANY_WORDS}",
+        0.7,
+        True,
+    ),
     ("role person", r"(?P<d>(?:its|the|their|his|her|(?:the |its ){OWN}) )?{M}{R} (?:, )?{P}", 0.7, True),
 )
 
@@ -251,6 +295,8 @@ def news_patterns(relations: Mapping[str, Relation]) -> tuple[NewsPattern, ...]:
     """Compile every `news` pattern: a regular expression over the sentence's lower-case words, with
     `{subject}` and `{object}`.
 
+    In place of `{subject}` there may be `{company}`: "drugmaker", "company" and the like, for the one that the text has named before.
+
     Raises ConfigError naming relation and pattern for an unknown kind, a missing slot or a bad expression.
     """
     found: list[NewsPattern] = []
@@ -260,10 +306,17 @@ def news_patterns(relations: Mapping[str, Relation]) -> tuple[NewsPattern, ...]:
             if kind not in _KINDS:
                 raise ConfigError(f"{where}: the kind must be one of {', '.join(_KINDS)}")
             for source in sources:
-                if source.count("{subject}") != 1 or source.count("{object}") != 1:
-                    raise ConfigError(f"{where}: {source!r} needs {{subject}} and {{object}} exactly once")
-                slots = source.replace("{subject}", r"(?:the )?<[GDOXY](?P<s>\d+)>").replace(
-                    "{object}", r"(?:the )?<[GOPXY](?P<o>\d+)>"
+                if (
+                    source.count("{subject}") + source.count("{company}") != 1
+                    or source.count("{object}") != 1
+                ):
+                    raise ConfigError(
+                        f"{where}: {source!r} needs {{subject}} (or {{company}}) and {{object}} exactly once"
+                    )
+                slots = (
+                    source.replace("{subject}", r"(?:the )?<[GDOXY](?P<s>\d+)>")
+                    .replace("{object}", r"(?:the )?<[GOPXY](?P<o>\d+)>")
+                    .replace("{company}", rf"(?:<[DG]\d+> )?(?:[a-z-]+ ){{0,2}}{COMPANY_WORDS}")
                 )
                 try:
                     found.append(NewsPattern(relation, kind, re.compile(rf"(?<![\w-]){slots}")))

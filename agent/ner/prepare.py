@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from agent.ner.context import Context
 from agent.ner.linking import Reading
+from agent.ner.names import COMPANY_WORDS
 from agent.ner.symbols import Symbols
 
+# "Brazil's central bank chief": the role word has eaten the bank.
+_BANK_IN_ROLE = re.compile(r"<[GD](\d+)>(?: 's)? (?=(?:[a-z-]+ ){0,2}<R(\d+)>)")
 _CENTRAL_BANK = re.compile(r"<[GD](\d+)>(?: 's)? central bank(?! (?:of|for))")
 # Where only a person can stand: before ", founder and CEO of" and "was sworn in", after "managing director,".
 _PERSON_PLACE = re.compile(
@@ -19,6 +22,7 @@ _PERSON_PLACE = re.compile(
 # Where only an organisation can stand, though it looks like a person: "Brown Harris Stevens CEO Bess
 # Freedman".
 _ORG_PLACE = re.compile(
+    rf"-(?:based|headquartered|listed|owned) (?:[a-z-]+ ){{0,2}}{COMPANY_WORDS} <P(\d+)>|"
     r"(?:<[XY](\d+)> )?<P(\d+)>(?= <R\d+> <[PX]\d+>)|<P(\d+)>(?= 's <R\d+> <[PX]\d+>)|"
     r"(?<=<[PX]\d> , )<R\d+> (?:of|at) <P(\d+)>(?= [,.])"
 )
@@ -43,7 +47,13 @@ def _with_central_banks(symbols: Symbols, context: Context) -> Symbols:
         items.append(replace(place, letter="O", readings=(Reading(name, "central_bank", "ORG"),)))
         return f"<O{len(items) - 1}>"
 
-    line = _CENTRAL_BANK.sub(as_bank, symbols.line)
+    def before_role(match: re.Match[str]) -> str:
+        if not items[int(match[2])].text.lower().startswith("central bank"):
+            return match[0]
+        bank = as_bank(match)
+        return match[0] if bank == match[0] else f"{bank} "
+
+    line = _BANK_IN_ROLE.sub(before_role, _CENTRAL_BANK.sub(as_bank, symbols.line))
     return Symbols(line, tuple(items), symbols.tokens, symbols.text)
 
 
@@ -56,9 +66,9 @@ def _not_people(symbols: Symbols, context: Context) -> Symbols:
             line = line.replace(f"<X{number}>", f"<Y{number}>")
     items = list(symbols.items)
     for match in _ORG_PLACE.finditer(line):
-        extra, number = match[1], int(match[2] or match[3] or match[4])
+        extra, number = match[2], int(match[1] or match[3] or match[4] or match[5])
         symbol = items[number]
-        if not symbol.readings and not (match[3] and context.linker.link_person(symbol.text).entity):
+        if not symbol.readings and not (match[4] and context.linker.link_person(symbol.text).entity):
             first = items[int(extra)] if extra else symbol
             text = symbols.text[symbols.tokens[first.start].start : symbols.tokens[symbol.end - 1].end]
             items[number] = replace(symbol, letter="O", text=text)
@@ -66,8 +76,8 @@ def _not_people(symbols: Symbols, context: Context) -> Symbols:
     for match in _PERSON_PLACE.finditer(line):
         number = int(match[1] or match[2])
         words = items[number].text.split()
-        classes = "".join(context.lexicon.classes.get(w.lower(), "") for w in words)
-        if not items[number].readings and 1 < len(words) < 5 and not set("EO") & set(classes):
+        ends = any(set("EO") & set(context.lexicon.classes.get(w.lower(), "")) for w in (words[0], words[-1]))
+        if not items[number].readings and 1 < len(words) < 5 and not ends:
             items[number] = replace(items[number], letter="P")
             line = re.sub(rf"<[OGY]{number}>", f"<P{number}>", line)
     return replace(symbols, line=line, items=tuple(items))

@@ -13,7 +13,7 @@ from agent.types import ClaimKind
 
 END_WORDS = (
     "former|ex-?|fmr\\.?|late|then-?|former-|one-?time|ousted|deposed|disgraced|toppled|sacked|fired|"
-    "outgoing|previous|past|departing|dismissed|erstwhile|retiring|exiled|impeached|overthrown|predecessor|"
+    "outgoing|previous|previously|formerly|once|past|departing|dismissed|erstwhile|retiring|exiled|impeached|overthrown|predecessor|"
     "slain|assassinated"
 )
 ACTING_WORDS = "acting|interim|caretaker|temporary|provisional|stand-in"
@@ -63,13 +63,21 @@ _LEAVES = re.compile(
     r"planning|on \w+|announced he|announced she|said he|said she|said|announces|suddenly|abruptly|"
     r"unexpectedly|formally|officially|also)){0,6} (?:step(?:s|ped|ping)? (?:down|aside|back)|stand(?:s|"
     r"ing)? down|stood down|resign(?:s|ed|ing)?(?! (?:him|her|them)sel)|quit(?:s|ting)?|retire[sd]?|"
-    r"retiring|depart(?:s|ed|ing)?|dies|died|dead|relinquish(?:es|ed)?|(?:leave[s]?|left|leaving|exit(?:s|"
+    r"retiring|depart(?:s|ed|ing)?|dies|died|dead|relinquish(?:es|ed)?|hand(?:s|ed|ing)? over(?= to| the|,)|(?:leave[s]?|left|leaving|exit(?:s|"
     r"ed|ing)?) (?:the (?:company|club|bank|post|role|job|firm|office|group)|(?:his|her|their) (?:post|"
     r"role|job|position|office)|after|by mutual|in|as|at the end))\b|^(?: ,)?(?: (?:is|was|were|has been|"
     r"had been|have been|to be|being|be|will be))* (?:ousted|fired|sacked|dismissed|removed|toppled|axed|"
-    r"replaced|killed|assassinated|impeached)(?= (?:as|by|after|over|in|from|on|with|amid)\b| ?[.,;]|$)|"
+    r"replaced|succeeded|followed|killed|assassinated|impeached)(?= (?:as|by|next|this|after|over|in|from|on|with|amid)\b| ?[.,;]|$)|"
+    r"^(?: ,)? (?:will|would|is to|was to) go (?:in|at|on|next|after|by)\b|"
+    r"^(?: (?:will|would|does|do|did|has said|said))* (?:not|n't) (?:seek|run for|stand for|be standing for|be seeking) "
+    r"(?:a |another )?(?:new |second |third |fourth |further )?(?:term|mandate|re-?election|contract)\b|"
     r"^ 's (?:abrupt |sudden |surprise )?(?:departure|exit|resignation|retirement|ouster|dismissal|removal|"
     r"firing|sacking|death|successor)\b"
+)
+# "CFO from 2021 to 2024", "was mayor until last year".
+_TERM_OVER = re.compile(
+    r"^(?: ,)? (?:(?:from|between) (?:[a-z]+ )?\d{4} (?:to|until|and|-) (?:[a-z]+ )?\d{4}|until (?:last|earlier|recently|\d{4} ,)|"
+    r"in the \d{4}s)"
 )
 _ARRIVES = re.compile(
     r"^ 's (?:\w+ )?(?:arrival|appointment|start|nomination|confirmation|inauguration|swearing)\b"
@@ -77,14 +85,15 @@ _ARRIVES = re.compile(
 _STAYS = re.compile(
     r"\b(?:may|might|could|should|must|not|n't|never|no plans|refuse[sd]?|urge[sd]?|call(?:s|ed)? (?:on|"
     r"for)|asked|expected|reportedly|likely|considering|pressure|seek(?:s|ing)?|bid|vote|weigh(?:s|ing)?|"
-    r"discuss(?:es|ing)?|attempts?|tr(?:y|ies|ying)|threat(?:en(?:s|ed)?)?|vow(?:s|ed)?|effort|motion|"
+    r"discuss(?:es|ing)?|reject(?:s|ed)?|attempts?|tr(?:y|ies|ying)|threat(?:en(?:s|ed)?)?|vow(?:s|ed)?|effort|motion|"
     r"petition|want(?:s|ed)?|calling (?:on|for)|demand(?:s|ed)?)\b"
 )
 _FIRES = re.compile(
     r"\b(?:fire[sd]?|firing|sack(?:s|ed|ing)?|oust(?:s|ed|ing)?|dismiss(?:es|ed|ing)?|remove[sd]?|removing|"
     r"axe[sd]?|toppl(?:es|ed)|parted (?:ways|company) with|part(?:s)? (?:ways|company) with|unseat(?:s|"
     r"ed)?|defeat(?:s|ed)?|beat|replac(?:es|ed|ing)|succeed(?:s|ed|ing)?|taking over from|takes over from|"
-    r"took over from|drop(?:s|ped)?|depos(?:es|ed)|overthrew|overthrown)(?: (?:its|the|his|her|their|as|"
+    r"took over from|drop(?:s|ped)?|depos(?:es|ed)|overthrew|overthrown|"
+    r"(?:resignation|departure|dismissal|ouster|retirement|removal) (?:of|by))(?: (?:its|the|his|her|their|as|"
     r"long-?time))*\s*$"
 )
 _YEAR = re.compile(
@@ -113,7 +122,7 @@ def from_modifiers(words: str, suffix: str = "") -> ClaimKind:
 def of_holder(before: str, after: str) -> ClaimKind:
     """Kind of "<office> <person>" from the line before and after it: `end` where the sentence says the person
     goes."""
-    if _FIRES.search(before) and not _STAYS.search(before[-60:]):
+    if _TERM_OVER.match(after) or (_FIRES.search(before) and not _STAYS.search(before[-60:])):
         return "end"
     if _ARRIVES.match(after) and re.search(r"\b(?:ahead of|before|until|awaits?|pending)\b[^.;]*$", before):
         return "future"
@@ -131,6 +140,33 @@ def of_event(window: str, base: ClaimKind, *, question: bool, appointed: bool = 
     if base == "change" and (_FUTURE.search(window) or (not appointed and _INFINITIVE.search(window))):
         return "future"
     return base
+
+
+# What a person announced for an office will do with it one day.
+_WILL_START = re.compile(
+    r"\b(?:will|would|is to|are to|was to|is due to|was due to|is set to|is expected to|set to|due to|slated to|scheduled to) "
+    r"(?:formally |officially |then |also )?(?:take (?:over|up|office|charge|the)|start|begin|join|assume|succeed|replace|become|"
+    r"step into|be sworn|be inaugurated|lead|head|run)\b|"
+    r"\b(?:takes?|taking) (?:over|up|office|charge)\b[^.;]{0,40}? (?:on|in|from|at the) (?:<[A-Z]\d+>|next|january|february|march|"
+    r"april|may|june|july|august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|the (?:end|start)|"
+    r"monday|tuesday|wednesday|thursday|friday|saturday|sunday)|"
+    r"\b(?:starts?|begins?|effective|as of|from|with effect from) (?:on |in |from )?(?:next|january|february|march|april|may|june|july|"
+    r"august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|the start|the beginning|early)\b"
+)
+_LEAVES_LATER = re.compile(
+    r"\b(?:will|would|is to|is due to|was due to|plans to|intends to) (?:leave|step down|retire|depart|stand down|stay on until|"
+    r"remain until)\b|\buntil the end of\b|\bat the end of (?:the|this|next) year\b"
+)
+
+
+def starts_later(line: str) -> bool:
+    """Whether the line tells when somebody's new office begins, and it has not begun."""
+    return _WILL_START.search(line) is not None
+
+
+def leaves_later(line: str) -> bool:
+    """Whether the line says that somebody is still to leave."""
+    return _LEAVES_LATER.search(line) is not None
 
 
 def past_date(line: str, published_at: datetime) -> datetime | None:

@@ -18,7 +18,10 @@ from agent.relations import Relation
 
 _LESSER = word_set("deputy vice assistant associate shadow junior under sub regional divisional co- honorary")
 _CHIEF = re.compile(r"chief$")
-_CHIEF_END = word_set("officer economist strategist analyst scientist engineer executives counsel investment")
+_CHIEF_END = word_set(
+    "officer economist strategist analyst scientist engineer executives counsel investment correspondent reporter editor "
+    "negotiator prosecutor spokesman spokeswoman spokesperson whip constable inspector"
+)
 _GENERIC = word_set(
     "head chief boss president chair chairman chairwoman chairperson commissioner governor manager coach "
     "director managing-director executive-director leader"
@@ -129,6 +132,8 @@ class RoleBook:
         for end in range(start + 2, min(start + 6, len(low) + 1)):
             if low[end - 1] in _CHIEF_END and low[end - 1] != "investment":
                 return RoleMatch(start, end, ())
+            if not low[end - 1][0].isalpha():  # "Fed chief Powell, an economist"
+                break
         return RoleMatch(start, start + 1, ("chief",) if "chief" in self.relations else ())
 
     def relation(self, role: str, reading: Reading) -> Relation | None:

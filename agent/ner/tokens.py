@@ -38,6 +38,10 @@ _DATELINE = re.compile(
 )
 
 
+# "iPhone", "eBay", "al-Ahmad", "d'Arcy".
+_INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]\w|(?:[ae]l|a[dnrstz]|ash|ul|bin|ibn|abu|[dlo])[-'][^\W\d_a-z]")
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A word or a sign, `[start, end)` in the text it was cut from."""
@@ -48,9 +52,7 @@ class Token:
 
     @property
     def capital(self) -> bool:
-        return self.text[0].isupper() or (
-            len(self.text) > 2 and self.text[1].isupper() and self.text[0].isalpha()
-        )
+        return self.text[0].isupper() or _INNER_CAPITAL.match(self.text) is not None
 
 
 def without_dateline(text: str) -> str:

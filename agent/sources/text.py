@@ -50,12 +50,17 @@ def visible(text: str) -> str:
     text = unicodedata.normalize(
         "NFC", text.replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     )
-    kept = [
-        c if c == "\n" else " " if c.isspace() else c
-        for c in text
-        if c == "\n" or c.isspace() or unicodedata.category(c) not in _DROPPED_CATEGORIES
-    ]
-    return "".join(kept)
+    # By distinct characters, of which a text has some sixty.
+    changed = {ord(c): to for c in set(text) if (to := _shown(c)) != c}
+    return text.translate(changed) if changed else text
+
+
+def _shown(c: str) -> str:
+    if c == "\n" or c == " ":
+        return c
+    if c.isspace():
+        return " "
+    return "" if unicodedata.category(c) in _DROPPED_CATEGORIES else c
 
 
 def clean_text(markup: str) -> str:
