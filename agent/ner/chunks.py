@@ -25,6 +25,11 @@ NAMEABLE = word_set(
     "new first national global federal group republican democratic liberal conservative young popular"
 )
 _LEGAL = word_set("inc. inc corp. corp corporation co. cos. ltd. ltd plc llc ag se sa nv limited")
+_INSIDE_NAMES = word_set("of and the for in on at to & 's")
+# Nouns that stand before a company's name, with a capital where they open a headline.
+_SORT = re.compile(
+    r"[a-z]+maker|(?:re)?insurer|retailer|lender|brewer|miner|grocer|distiller|broadcaster|airline|start-?up"
+)
 Ent = tuple[int, int, str]
 
 
@@ -116,7 +121,7 @@ def with_entities(
             if first <= t.start and t.end <= last and i not in taken and t.text[0].isalnum()
         ]
         letter = {"PERSON": "P", "ORG": "O"}.get(label, "G")
-        pieces = _runs(inside)
+        pieces = [(_name_start(tokens, start, end), end) for start, end in _runs(inside)]
         for number, (start, end) in enumerate(pieces):
             piece = _symbol(letter if number == len(pieces) - 1 else "X", start, end, tokens, text)
             if not tokens[start].capital or (confirm and not confirm(piece.text)):
@@ -127,6 +132,15 @@ def with_entities(
             elif all(_holds(piece, n) for n in crossed) and not any(n.letter == "D" for n in crossed):
                 names = [n for n in names if n not in crossed] + [piece]
     return names
+
+
+def _name_start(tokens: Sequence[Token], start: int, end: int) -> int:
+    """Where the name in a span begins: behind what it is ("Riyadh club [Al Hilal]", "Retailer [H&M]")."""
+    for at in range(end - 1, start, -1):
+        word = tokens[at - 1].text
+        if word.islower() and word not in PARTICLES | _INSIDE_NAMES:
+            return at
+    return start + (end - start > 1 and _SORT.fullmatch(tokens[start].text.lower()) is not None)
 
 
 def _holds(longer: Symbol, name: Symbol) -> bool:
@@ -223,6 +237,8 @@ def _name_like(tokens: Sequence[Token], index: int, lexicon: Lexicon, taken: set
     if low in lexicon.function or QUALIFIES.fullmatch(low):
         return False
     opens = index == 0 or tokens[index - 1].text in {'"', ":", "(", "'"}
+    if opens and _SORT.fullmatch(low):
+        return False
     if opens and low.endswith(("ly", "ing", "ed")) and lexicon.is_common(low):
         return False
     return not (opens and lexicon.is_frequent(low) and not _name_follows(tokens, index + 1))

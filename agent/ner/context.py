@@ -15,6 +15,8 @@ from agent.ner.symbols import Symbols
 from agent.relations import Relation
 
 _MONARCHS = word_set("king queen sultan emir emperor monarch amir")
+# Their programmes are named after them.
+_BROADCASTS = ("Bloomberg ", "CNBC ", "CNN ", "BBC ")
 FORMERLY = re.compile(r"(?:former|ex-|then|one-time|erstwhile) <[A-Z](\d+)>")
 _PERSON_WORD = re.compile(r"^(?:[^\W\d_][\w'.-]*)$")
 _NOT_PERSON = word_set(
@@ -76,6 +78,7 @@ class Context:
         if (
             not name
             or name in self.lexicon.lists["media"]
+            or name.startswith(_BROADCASTS)
             or name in self.lexicon.lists["no_subjects"]
             or not any(c.isalpha() for c in name)
         ):
@@ -89,14 +92,18 @@ class Context:
         """Which organisation "the company" is: the only one that the sentence has named `before`, else the only one of the title."""
 
         def fitting(readings: Iterable[Reading]) -> list[Reading]:
-            fit = (
-                r for r in readings if r.label == "ORG" and not r.metonym and (not r.kind or r.kind in kinds)
-            )
+            fit = (r for r in readings if r.label == "ORG" and not r.metonym and r.name not in places)
+            fit = (r for r in fit if not kinds or (r.kind or guess_kind(r.name, "ORG", "")) in kinds)
             return list({r.name: r for r in fit}.values())
 
+        # What is unknown may be a place as well ("Europe's biggest").
+        places = {r.name for r, _ in self.seen if r.label == "GPE"}
         here = fitting(r for symbol in before for r in self.readings(symbol))
         named = here or fitting(r for r, headline in self.seen if headline)
-        return named[0] if len(named) == 1 else None
+        if len(named) != 1:
+            return None
+        longer = fitting(r for r, _ in self.seen if r.name.startswith(f"{named[0].name} "))
+        return longer[0] if len(longer) == 1 and not named[0].kind else named[0]
 
     def belongs(self, person: str, subject: str) -> bool:
         """Whether the catalogue ties the person to the subject; a lone surname counts only then."""
@@ -156,6 +163,11 @@ class Context:
             and not self.linker.readings(name.split()[0])
             and not self.book.trigger.search(name)
         )
+
+    def offices_of(self, roles: Iterable[str], reading: Reading) -> list[Office]:
+        """The relations that the roles are of one reading."""
+        found = (self._office(role, reading) for role in roles)
+        return list({o.relation.name: replace_score(o, 0.8) for o in found if o}.values())
 
     def offices(self, roles: Iterable[str], symbol: Symbol) -> list[Office]:
         """The relations that the roles are of the subject: one per role and relation, none where readings
@@ -227,6 +239,7 @@ class Context:
             for o in self._fits(role, [r for r, _ in self.seen if not r.demonym])
             if (o.linked or role not in VAGUE) and not self._part_of_a_name(o)
         ]
+        earlier = [o for o in earlier if not any(p.subject.startswith(f"{o.subject} ") for p in earlier)]
         return replace_score(earlier[0], 0.65) if len(earlier) == 1 else None
 
     def _part_of_a_name(self, office: Office) -> bool:

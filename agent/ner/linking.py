@@ -157,6 +157,9 @@ def build_linker(catalogue: Catalogue, lexicon: Lexicon) -> Linker:
     for region in (*lexicon.regions, *_STATES_LIKE_COUNTRIES):
         if region not in known_places or region in _STATES_LIKE_COUNTRIES:
             add(region, Reading(region, "region", "GPE"))
+    for demonym, region in _region_demonyms(lexicon).items():
+        if demonym not in catalogue.demonyms:
+            add(demonym, Reading(region, "region", "GPE", demonym=True))
     for city in sorted(_cities(catalogue) | set(lexicon.lists["cities"])):
         if city not in known_places:
             add(city, Reading(city, "city", "GPE"))
@@ -168,6 +171,12 @@ def build_linker(catalogue: Catalogue, lexicon: Lexicon) -> Linker:
     return Linker(
         ordered, _by_words(people), _by_surname(people), _countries_of(catalogue), _central_banks(catalogue)
     )
+
+
+def _region_demonyms(lexicon: Lexicon) -> dict[str, str]:
+    """The list has "Scottish: Scotland"."""
+    found = (entry.partition(": ") for entry in lexicon.lists["region_demonyms"])
+    return {demonym: region for demonym, _, region in found}
 
 
 def catalogue_names(metonyms: Mapping[str, str], catalogue: Catalogue) -> dict[str, str]:

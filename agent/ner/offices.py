@@ -42,6 +42,10 @@ def find_offices(
             if o.relation.name == "head_of_organisation"
         ]
     roles = items[int(groups["r"])].roles
+    if "company" in groups:
+        before = [items[int(n)] for n in re.findall(r"<O(\d+)>", symbols.line[: match.start()])]
+        company = context.company(before, ())
+        return context.offices_of(roles, company) if company else []
     for slot in ("s", "s2", "s3", "s4"):
         if slot in groups:
             found = context.offices(roles, items[int(groups[slot])])

@@ -206,13 +206,13 @@ _HOLDERS: tuple[tuple[str, str, float, bool], ...] = (
     ),
     (
         "person, subject role",
-        r"{P} ,(?: \d+ ,)? (?:the |a )?{M0}{S} (?:'s )?{M}{R}(?! <[PX]){STOP}",
+        r"{P} ,(?: \d+ ,)? (?:who (?P<was>is|was|has been|had been) )?(?:the |a )?{M0}{S} (?:'s )?{M}{R}(?! <[PX]){STOP}",
         0.85,
         False,
     ),
     (
         "person is role of",
-        r"{P}(?: \( [^)]{1,60} \))? (?P<was>is|remains|was|has been|had been|served as|serves as|serving as|"
+        r"{P}(?: \( [^)]{1,60} \))? (?P<was>is|(?:will |to )?(?:remains?|stays?|stayed|continues?)(?: on)?(?: as)?|was|has been|had been|served as|serves as|serving as|"
         r"as) (?:now |still |also |currently )?(?:(?:a|an) (?:<[DGXY]\d+> )?(?:[a-z-]+ ){1,5}"
         r"(?:and|who) (?:is |was )?)?(?:the |a |an )?{M}{R}{OF}",
         0.85,
@@ -250,7 +250,8 @@ _HOLDERS: tuple[tuple[str, str, float, bool], ...] = (
     ("person, its role", r"{P} , (?:its|the {OWN}) {M}{R}{STOP}", 0.7, True),
     (
         "person, role of the company",
-        rf"{{P}} ,(?: \d+ ,)? (?:the )?{{M}}{{R}} (?:of|at) the (?:<[DG]\d+> (?:-based |-headquartered )?)?(?:[a-z-]+ ){{0,2}}{COMPANY_WORDS}",
+        rf"{{P}} ,(?: \d+ ,)? (?:the )?{{M}}{{R}} (?:of|at) the (?P<company>(?:<[DG]\d+> (?:-based |-headquartered )?)?(?:[a-z-]+ ){{0,2}}"
+        rf"{COMPANY_WORDS})",
         0.7,
         True,
     ),

@@ -23,7 +23,7 @@ _PERSON_PLACE = re.compile(
 # Freedman".
 _ORG_PLACE = re.compile(
     rf"-(?:based|headquartered|listed|owned) (?:[a-z-]+ ){{0,2}}{COMPANY_WORDS} <P(\d+)>|"
-    r"(?:<[XY](\d+)> )?<P(\d+)>(?= <R\d+> <[PX]\d+>)|<P(\d+)>(?= 's <R\d+> <[PX]\d+>)|"
+    r"(?:<[XY](\d+)> )?<P(\d+)>(?= <R\d+> <[PX]\d+>)|<P(\d+)>(?= 's (?:[a-z]+ )?<R\d+> (?:, )?<[PX]\d+>)|"
     r"(?<=<[PX]\d> , )<R\d+> (?:of|at) <P(\d+)>(?= [,.])"
 )
 
@@ -42,7 +42,9 @@ def _with_central_banks(symbols: Symbols, context: Context) -> Symbols:
         if len(countries) != 1:
             return match[0]
         country = countries.pop()
-        name = context.linker.central_banks.get(country, f"Central Bank of {country}")
+        named = re.search(rf"(?:[A-Z][a-z]+ )?Bank of {re.escape(country)}", context.text)
+        unknown = named[0] if named else f"Central Bank of {country}"
+        name = context.linker.central_banks.get(country, unknown)
         place = items[int(match[1])]
         items.append(replace(place, letter="O", readings=(Reading(name, "central_bank", "ORG"),)))
         return f"<O{len(items) - 1}>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from agent.ner.names import COMPANY_WORDS
 from agent.types import ClaimKind
 
 END_WORDS = (
@@ -64,7 +65,8 @@ _LEAVES = re.compile(
     r"unexpectedly|formally|officially|also)){0,6} (?:step(?:s|ped|ping)? (?:down|aside|back)|stand(?:s|"
     r"ing)? down|stood down|resign(?:s|ed|ing)?(?! (?:him|her|them)sel)|quit(?:s|ting)?|retire[sd]?|"
     r"retiring|depart(?:s|ed|ing)?|dies|died|dead|relinquish(?:es|ed)?|hand(?:s|ed|ing)? over(?= to| the|,)|(?:leave[s]?|left|leaving|exit(?:s|"
-    r"ed|ing)?) (?:the (?:company|club|bank|post|role|job|firm|office|group)|(?:his|her|their) (?:post|"
+    r"ed|ing)?) (?:the (?:post|role|job|office|club|(?:<[DG]\d+> )?(?:-based |-headquartered )?(?:[a-z-]+ ){0,2}"
+    rf"(?:unit|{COMPANY_WORDS}))|(?:his|her|their) (?:post|"
     r"role|job|position|office)|after|by mutual|in|as|at the end))\b|^(?: ,)?(?: (?:is|was|were|has been|"
     r"had been|have been|to be|being|be|will be))* (?:ousted|fired|sacked|dismissed|removed|toppled|axed|"
     r"replaced|succeeded|followed|killed|assassinated|impeached)(?= (?:as|by|next|this|after|over|in|from|on|with|amid)\b| ?[.,;]|$)|"
@@ -145,7 +147,7 @@ def of_event(window: str, base: ClaimKind, *, question: bool, appointed: bool = 
 # What a person announced for an office will do with it one day.
 _WILL_START = re.compile(
     r"\b(?:will|would|is to|are to|was to|is due to|was due to|is set to|is expected to|set to|due to|slated to|scheduled to) "
-    r"(?:formally |officially |then |also )?(?:take (?:over|up|office|charge|the)|start|begin|join|assume|succeed|replace|become|"
+    r"(?:formally |officially |then |also )?(?:take (?:over|up|office|charge|the (?:helm|reins|job|post|role|position|office))|start|begin|join|arrive|assume|succeed|replace|become|"
     r"step into|be sworn|be inaugurated|lead|head|run)\b|"
     r"\b(?:takes?|taking) (?:over|up|office|charge)\b[^.;]{0,40}? (?:on|in|from|at the) (?:<[A-Z]\d+>|next|january|february|march|"
     r"april|may|june|july|august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|the (?:end|start)|"

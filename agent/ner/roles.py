@@ -147,6 +147,10 @@ class RoleBook:
         ]
         if not reading.kind and role in VAGUE and guess_kind(reading.name, reading.label, role) != "body":
             return None
+        if role == "mayor" and reading.kind == "region":
+            return None  # "New York mayor" is the city's
+        if not reading.kind and reading.label == "GPE" and role == "chief executive":
+            return None  # of the few places that have one, all are known
         kind = reading.kind or guess_kind(reading.name, reading.label, role)
         exact = [r for r in fitting if not r.kinds or kind in r.kinds]
         if len(exact) == 1:

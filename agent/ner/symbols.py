@@ -53,7 +53,7 @@ def symbolise(
     whether the article's body has the phrase too.
     """
     tokens = tokenize(text)
-    roles = book.find(tokens)
+    roles = _whole_names_first(book.find(tokens), linker, book, tokens)
     exact = exact_matches(linker, tokens, roles)
     roles = [r for r in roles if not any(m.start <= r.start and r.end <= m.end for m in exact)]
     roles = [r for r in roles if not is_middle_name(r, tokens, exact)]
@@ -74,6 +74,20 @@ def symbolise(
         names = join_touching(names, tokens, text)
     items = sorted(names + [_from_role(r, tokens, text) for r in roles], key=lambda s: s.start)
     return Symbols(_line(items, tokens), tuple(items), tuple(tokens), text)
+
+
+def _whole_names_first(
+    roles: list[RoleMatch], linker: Linker, book: RoleBook, tokens: list[Token]
+) -> list[RoleMatch]:
+    """In "European Central Bank chief economist" the bank is named, and "central bank chief" is no role."""
+    banks = [r for r in roles if tokens[r.start].text.lower() == "central" and r.end - r.start > 2]
+    for role in banks:
+        name = next((m for m in linker.find(tokens) if m.start < role.start < m.end), None)
+        if name is not None:
+            behind = book.find(tokens[name.end :])
+            moved = [RoleMatch(r.start + name.end, r.end + name.end, r.roles) for r in behind]
+            roles = [r for r in roles if r.end <= name.start] + moved
+    return roles
 
 
 def _from_role(match: RoleMatch, tokens: Sequence[Token], text: str) -> Symbol:
