@@ -100,9 +100,16 @@ def _symbol(
     letter: str, start: int, end: int, tokens: Sequence[Token], text: str, readings: tuple[Reading, ...] = ()
 ) -> Symbol:
     if letter in "OG":
-        while end < len(tokens) and tokens[end].text.lower() in _LEGAL and tokens[end].capital:
-            end += 1
+        while (at := _legal_at(tokens, end)) > end:
+            end = at
     return Symbol(letter, start, end, text[tokens[start].start : tokens[end - 1].end], readings)
+
+
+def _legal_at(tokens: Sequence[Token], at: int) -> int:
+    """Behind a legal ending at `at` ("Inc.", "& Co."), else `at`."""
+    behind = at + 1 if at + 1 < len(tokens) and tokens[at].text == "&" else at
+    found = behind < len(tokens) and tokens[behind].text.lower() in _LEGAL and tokens[behind].capital
+    return behind + 1 if found else at
 
 
 def with_entities(

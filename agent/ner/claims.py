@@ -96,7 +96,7 @@ class Reader:
         return Page(f"{title}\n{body}", sentences, headlines, [self._wants(s) for s in sentences])
 
     def _wants(self, sentence: str) -> bool:
-        if self.news_trigger.search(sentence):
+        if self.news_trigger.search(sentence) or " counterpart" in sentence:
             return True
         return self.book.trigger.search(sentence) is not None and any(
             r.roles for r in self.book.find(tokenize(sentence))

@@ -47,6 +47,7 @@ class Context:
     lexicon: Lexicon
     seen: list[tuple[Reading, bool]] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
+    roles: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def note(self, symbols: Symbols, *, headline: bool) -> None:
         """Remember the subjects and people that a sentence names."""
@@ -58,9 +59,11 @@ class Context:
                     for r in self.linker.readings(part)
                     if r.kind == "country"
                 ]
+        self.roles += [(symbols.text, item.roles) for item in symbols.items if item.letter == "R"]
         gone = {int(n) for n in FORMERLY.findall(symbols.line)}
         for number, symbol in enumerate(symbols.items):
-            if number in gone:  # of a "former Google engineer" nothing new is told about Google
+            # Of a "former Google engineer" nothing new is told about Google, and media report on others.
+            if number in gone or symbol.text in self.lexicon.lists["media"]:
                 continue
             if symbol.letter in "GDO" or self._repeated(symbol):
                 self.seen += [(r, headline) for r in self.readings(symbol)]
@@ -104,6 +107,12 @@ class Context:
             return None
         longer = fitting(r for r, _ in self.seen if r.name.startswith(f"{named[0].name} "))
         return longer[0] if len(longer) == 1 and not named[0].kind else named[0]
+
+    def role_before(self, sentence: str) -> tuple[str, ...]:
+        """The office named last before `sentence`, which has none; () without any."""
+        position = self.text.find(sentence)
+        before = [roles for text, roles in self.roles if 0 <= self.text.find(text) < position]
+        return before[-1] if before else ()
 
     def belongs(self, person: str, subject: str) -> bool:
         """Whether the catalogue ties the person to the subject; a lone surname counts only then."""

@@ -142,7 +142,7 @@ def build_linker(catalogue: Catalogue, lexicon: Lexicon) -> Linker:
     for entity in catalogue.entities.values():
         for form in (entity.name, *entity.aliases):
             add(form, Reading(entity.name, entity.kind, entity.label))
-        for form in entity.demonyms:
+        for form in (*entity.demonyms, *_peoples(entity)):
             add(form, Reading(entity.name, entity.kind, entity.label, demonym=True))
     for league in {o for f in catalogue.facts.values() if f.relation == "league" for o in f.objects} - set(
         catalogue.entities
@@ -171,6 +171,11 @@ def build_linker(catalogue: Catalogue, lexicon: Lexicon) -> Linker:
     return Linker(
         ordered, _by_words(people), _by_surname(people), _countries_of(catalogue), _central_banks(catalogue)
     )
+
+
+def _peoples(entity: Entity) -> list[str]:
+    """ "Latvians" beside "Latvian"; there is no such word for the French."""
+    return [f"{form}s" for form in entity.demonyms if form.endswith(("an", "i"))]
 
 
 def _region_demonyms(lexicon: Lexicon) -> dict[str, str]:

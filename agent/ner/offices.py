@@ -132,4 +132,5 @@ def _counterpart(match: re.Match[str], symbols: Symbols, context: Context, subje
     """In "the Australian prime minister thanked his Thai counterpart X": the office is the one named last
     before it."""
     numbers = re.findall(r"<R(\d+)>", symbols.line[: match.start("same")])
-    return context.offices(symbols.items[int(numbers[-1])].roles, symbols.items[subject]) if numbers else []
+    roles = symbols.items[int(numbers[-1])].roles if numbers else context.role_before(symbols.text)
+    return context.offices(roles, symbols.items[subject])

@@ -43,6 +43,10 @@ _LEAVES = (
     "resign(?:s|ed|ing)?|step(?:s|ped|ping)? down|stood down|stand(?:s|ing)? down|quit(?:s)?|retir(?:es|ed|"
     "ing)|fired|ousted|sacked|removed|dismissed|depart(?:s|ed)?|left|leaves"
 )
+_DISMISS = (
+    "remov(?:es|ed|ing)|dismiss(?:es|ed|ing)?|sack(?:s|ed|ing)?|fir(?:es|ed|ing)|oust(?:s|ed|ing)?|ax(?:es|ed)|"
+    "drop(?:s|ped)|strip(?:s|ped)"
+)
 _AUX = (
     r"(?P<aux>(?:(?:has|have|had|is|was|were|been|be|being|to|will|would|may|might|could|should|on [a-z]+|"
     r"also|today|not|n't|never|just|now|again|set|due|expected|widely|likely|[a-z]+ly|[a-z]+day|he|she|"
@@ -55,6 +59,7 @@ _PLAIN = (
     r"(?:(?!(?:to|in|on|for|from|and|with|who|at|by|or|as|of|is|was|that|said|says)\b)[a-z][\w'-]* ){0,3}?"
 )
 _NAME = r"<[GDOXY](?P<s>\d+)>"
+_PARENT = r"<[OXY]\d+> 's (?:<[DG]\d+> )?(?:unit|arm|subsidiary|division|affiliate) "
 _BASED = r"(?:(?:-based|-headquartered) )?"
 _STATE_OF = r"(?:(?:[a-z-]+ )?(?:state|province|region|city|island|territory|republic|county|emirate|canton|capital) of )?"
 _SLOTS: Mapping[str, str] = {
@@ -74,7 +79,7 @@ _SLOTS: Mapping[str, str] = {
     "{ASIDE}": r"(?: , [^,]{2,90} ,| \( [^)]{1,20} \))?",
     "{WHO}": r"(?: ,(?= who ))?",
     "{WHEN}": r"(?: (?:on|in|last|by) [a-z0-9<>]+(?: \d+)?)?",
-    "{OF}": rf"(?: (?:of|at|for|with) (?:the )?(?:<[DGOXY]\d+> (?!'s)|<[DG]\d+> 's )?{_BASED}{_PLAIN}{_STATE_OF}{_NAME}{_UNIT})",
+    "{OF}": rf"(?: (?:of|at|for|with) (?:the )?(?:<[DGOXY]\d+> (?!'s)|<[DG]\d+> 's |{_PARENT})?{_BASED}{_PLAIN}{_STATE_OF}{_NAME}{_UNIT})",
     "{OF2}": (rf"(?: (?:of|at|for|with) (?:the )?(?:<[DG]\d+> (?!'s))?{_PLAIN}<[GDOXY](?P<s2>\d+)>{_UNIT})?"),
     "{S3}": r"(?:(?:the )?<[GDOXY](?P<s3>\d+)> (?:'s )?)?",
     "{STOP}": r"(?= ?(?:[,.;:)\"'!?]|$|and |who |said |says |told |in |on |to |after |as |from |- ))",
@@ -186,9 +191,17 @@ _EVENTS: tuple[tuple[str, str, Sort, ClaimKind, float, bool], ...] = (
         False,
     ),
     (
+        "dismissed",
+        rf"(?<![\w-])(?:{_DISMISS}) {{DESC}}{{P}}{{ASIDE}} (?:as|from (?:his|her|the) (?:role|post|position|job) as) {_OFFICE}",
+        "leave",
+        "end",
+        0.9,
+        True,
+    ),
+    (
         "leaves",
         rf"{{P}}{{ASIDE}} {{AUX}}(?:{_LEAVES})(?: on [a-z]+)? "
-        rf"(?:as|from (?:his|her|the) (?:role|post|position|job) as) {_OFFICE}",
+        rf"(?:as|(?:from )?(?:his|her|their|the) (?:role|post|position|job) as) {_OFFICE}",
         "leave",
         "end",
         0.9,
@@ -236,7 +249,7 @@ _HOLDERS: tuple[tuple[str, str, float, bool], ...] = (
     ("subject role person", r"{M0}{S} (?:'s )?{M}{R} (?:is |, )?{P}", 0.95, False),
     (
         "counterpart",
-        r"<[PX]\d+> [^.;]{0,80}?(?:his|her|the) {M0}{S} (?P<same>counterpart) (?:, )?{P}",
+        r"(?:<[PX]\d+>|\b(?:he|she)\b) [^.;]{0,80}?(?:his|her|the) {M0}{S} (?P<same>counterpart) (?:, )?{P}",
         0.8,
         False,
     ),
