@@ -15,6 +15,7 @@ Every stage takes what is due from the database and is idempotent: a run that wa
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from agent import decide
 from agent.faults import fault
 from agent.ner.claims import make_reader
 from agent.ner.load import load_nlp
+from agent.sources import bodies
 from agent.sources.base import Fetched, is_due
 from agent.sources.http import Client
 from agent.sources.poll import poll
@@ -68,12 +70,39 @@ def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
     now = shop.clock()
     states = {state.source: state for state in feeds.states(shop.store)}
     due = [s for s in shop.settings.sources if everything or is_due(s, states.get(s.name), now)]
-    for done, (_, result) in enumerate(poll(due, states, Client(), now), 1):
-        articles.add(shop.store, result.articles)
+    jobs: list[bodies.Job] = []
+    held: dict[str, Fetched] = {}
+    for done, (spec, result) in enumerate(poll(due, states, Client(), now), 1):
+        added = articles.add(shop.store, result.articles)
         feeds.save(shop.store, result.state)
         fault("fetch:after-save")
         shop.progress("fetch", done, len(due))
-        yield result
+        fresh = {*added.new, *added.revised}
+        wanted = bodies.jobs_for(spec, [a for a in result.articles if a.id in fresh])
+        if wanted:
+            jobs += wanted
+            held[spec.name] = result
+        else:
+            yield result
+    yield from _with_bodies(shop, jobs, held)
+
+
+def _with_bodies(shop: Workshop, jobs: list[bodies.Job], held: dict[str, Fetched]) -> Iterator[Fetched]:
+    """Read the pages behind items that are stored already: each replaces its item's text, as a later wording."""
+    filled: Counter[str] = Counter()
+    notes: dict[str, list[str]] = {name: [] for name in held}
+    for done, body in enumerate(bodies.read_bodies(jobs, bodies.page_client(), clock=shop.clock), 1):
+        name = body.job.spec.name
+        if body.article is None:
+            notes[name].append(f"{body.job.article.url}: {body.note}")
+        else:
+            articles.add(shop.store, [body.article])
+            filled[name] += 1
+        shop.progress("bodies", done, len(jobs))
+    for name, result in held.items():
+        tried = sum(job.spec.name == name for job in jobs)
+        message = f"{result.message}; {filled[name]} of {tried} pages read"
+        yield replace(result, message=message, notes=(*result.notes, *notes[name]))
 
 
 def read(shop: Workshop) -> int:

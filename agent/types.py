@@ -49,10 +49,11 @@ class Entity:
 class SourceSpec:
     """One configured source.
 
-    `url` is http(s)://, file://, or a plain path to a file (.xml .rss .atom .json .jsonl) or to a folder of
-    such files. `publisher` pins the voice that all its items count as; left None, each item counts as the
+    `url` is http(s)://, file://, or a plain path to a file (.xml .rss .atom .json .jsonl .html) or to a
+    folder of such files. `publisher` pins the voice that all its items count as; left None, each item counts as the
     site it names or links to. `allow_private` opens loopback and LAN addresses for this source's own host,
-    never for a host it redirects to. `weight` is for the caller.
+    never for a host it redirects to. `weight` is for the caller. `body`: items with little text get that of
+    the page they link to.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SourceSpec:
     publisher: str | None = None
     allow_private: bool = False
     weight: float = 1.0
+    body: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,6 +304,7 @@ def test_the_example_says_a_word_on_every_section() -> None:
         "url",
         "publisher",
         "allow_private",
+        "body",
         "weight",
     }
 

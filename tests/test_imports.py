@@ -28,6 +28,7 @@ RULES: dict[str, set[str]] = {
     "relations": {"types", "errors", "strict"},
     "catalogue": {"types", "errors", "strict"},
     "settings": {"errors", "paths", "policy", "types", "editing.settings"},
+    "sourcelist": {"errors"},
     "config": {*GROUND, "paths", "settings", "typed", "editing.settings"},
     # The deciders are pure: they know words and rules, and nothing that reads, writes or computes.
     "voices": {"types"},
@@ -74,7 +75,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"cli"},
-    "yaml": {"strict", "config", "typed", "demo"},
+    "yaml": {"strict", "config", "typed", "demo", "sourcelist"},
+    "trafilatura": {"sources"},
+    "protego": {"sources"},
 }
 PURE = ("types", "descent", "policy", "voices", "eligible", "choose", "decide")
 MODULES = sorted(ROOT.rglob("*.py"))

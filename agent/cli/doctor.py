@@ -210,15 +210,15 @@ def _name_finder(settings: Settings, _: Session) -> Iterator[Check]:
 
 def _sources(settings: Settings, asked: Session) -> Iterator[Check]:
     from agent.sources.http import Client
-    from agent.sources.poll import poll
+    from agent.sources.look import look
 
     if not settings.sources:
-        yield Check("sources", "warn", "none", "name feeds in the settings, or nothing is ever read")
-    for spec, fetched in poll(settings.sources, {}, Client(), asked.now()):
-        if fetched.status == "ok":
-            status: Status = "ok" if fetched.articles else "warn"
-            yield Check(f"source {spec.name}", status, fetched.message)
-        else:
-            yield Check(f"source {spec.name}", "fail", fetched.message, "check its url in the settings")
-        for note in fetched.notes[:3]:
-            yield Check(f"source {spec.name}", "warn", note)
+        yield Check("sources", "warn", "none", "`factd feeds add URL` names one, or nothing is ever read")
+    for found in look(settings.sources, Client(), asked.now()):
+        name = f"source {found.name}"
+        if found.status == "fail":
+            yield Check(name, "fail", found.message, found.problems[0].advice)
+            continue
+        yield Check(name, "ok", found.message)
+        for problem in found.problems:
+            yield Check(name, "warn", problem.what, problem.advice)

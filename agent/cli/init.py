@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -15,6 +14,7 @@ from agent.cli.session import SETTINGS, Session, session
 from agent.cli.text import out
 from agent.errors import ConfigError, StoreError, UsageError
 from agent.paths import data_file
+from agent.sources.naming import name_for
 
 
 def init(
@@ -105,14 +105,5 @@ def _named(feeds: Sequence[str]) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for feed in feeds:
         url = feed if "://" in feed else str(Path(feed).expanduser().absolute())
-        stem = (
-            (urlsplit(url).hostname or "").removeprefix("www.")
-            if url.lower().startswith("http")
-            else Path(url).stem
-        )
-        stem = stem or "feed"
-        number = 1
-        while (name := stem if number == 1 else f"{stem} {number}") in found:
-            number += 1
-        found[name] = url
+        found[name_for(url, found)] = url
     return list(found.items())

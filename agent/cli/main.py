@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import ask, bench, calibrate, config, doctor, init, locate, queue, revisions, run, stats
+from agent.cli import ask, bench, calibrate, config, doctor, feeds, init, locate, queue, revisions, run, stats
 from agent.cli.session import Session
 from agent.cli.text import err
 from agent.errors import FactdError
@@ -74,6 +74,7 @@ def options(
 
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
+app.add_typer(feeds.app, name="feeds")
 app.command("run")(run.run)
 app.command("plan")(run.plan)
 app.add_typer(queue.app, name="queue")

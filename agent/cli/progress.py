@@ -15,6 +15,7 @@ _EVERY_S = 0.1
 _CLEAR = "\r\x1b[K"
 _NAMES = {
     "fetch": "fetching sources",
+    "bodies": "reading pages",
     "read": "reading articles",
     "ask": "asking the model",
     "covariance": "measuring the model",

@@ -231,6 +231,12 @@ def _all_sources_failed(found: Gathered) -> None:
 
 def _source_records(found: Gathered) -> list[dict[str, Any]]:
     return [
-        {"name": f.source, "status": f.status, "articles": len(f.articles), "message": f.message}
+        {
+            "name": f.source,
+            "status": f.status,
+            "articles": len(f.articles),
+            "message": f.message,
+            "notes": list(f.notes),
+        }
         for f in sorted(found.fetched, key=lambda f: f.source)
     ]

@@ -9,6 +9,7 @@ one 100 kB word in <author> 65 s, 20,000 categories 12 s; nesting, attributes an
 from __future__ import annotations
 
 import calendar
+import html
 import io
 import re
 from collections.abc import Iterator
@@ -114,10 +115,15 @@ def _refuse_html(text: str) -> None:
     feed = re.search(r"<(?:[\w-]+:)?(?:rss|feed|rdf)\b", head, re.IGNORECASE)
     if page is None or (feed is not None and feed.start() < page.start()):
         return
-    links = [link[0] for link in _LINK.finditer(text[:200_000]) if _FEED_TYPE.search(link[0])]
-    found = next((href[1] for link in links if (href := _HREF.search(link))), "")
+    found = named_feed(text)
     hint = f"; the page names a feed at {found[:300]!a}" if found else " and it names no feed"
     raise SourceError(f"this is an HTML page, not a feed{hint}")
+
+
+def named_feed(page: str) -> str:
+    """The link of the first feed that an HTML page names in its head, as it is written there; "" if none."""
+    links = [link[0] for link in _LINK.finditer(page[:200_000]) if _FEED_TYPE.search(link[0])]
+    return next((html.unescape(href[1]) for link in links if (href := _HREF.search(link))), "")
 
 
 def _measure(text: str) -> None:

@@ -1,10 +1,12 @@
-"""Sources on disk: a feed or JSONL file, or a folder of them, put there by hand or by another tool."""
+"""Sources on disk: a feed, a JSONL file or a saved web page, or a folder of them, put there by hand or by
+another tool.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,13 +14,16 @@ from agent.errors import SourceError, TooLarge
 from agent.sources.base import Fetched, SourceSpec
 from agent.sources.body import parse_body
 from agent.sources.http import Client
-from agent.sources.items import Context, distinct
+from agent.sources.items import Context, Parsed, distinct, page_item, to_articles
 from agent.sources.pace import DEFAULT_PACING, Pacing
+from agent.sources.pages import PageReader
 from agent.sources.unpack import MAX_BYTES
 from agent.types import Article, FeedState
 
-SUFFIXES = frozenset((".xml", ".rss", ".atom", ".json", ".jsonl", ".ndjson"))
+PAGES = frozenset((".html", ".htm"))
+SUFFIXES = frozenset((".xml", ".rss", ".atom", ".json", ".jsonl", ".ndjson")) | PAGES
 MAX_FILES = 1000
+_MAX_NOTES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +55,20 @@ class FileSource:
         )
         if signature == state.etag:
             return Fetched(spec.name, "not_modified", (), after, "no file has changed since the last poll")
+        with PageReader() as reader:
+            kept, notes = self._read_all(path, files, Context(spec, now), reader)
+        message = f"{len(kept)} article{'s' * (len(kept) != 1)} in {len(files)} file{'s' * (len(files) != 1)}"
+        return Fetched(spec.name, "ok", kept, after, message, notes)
+
+    def _read_all(
+        self, path: Path, files: list[Path], context: Context, reader: PageReader
+    ) -> tuple[tuple[Article, ...], tuple[str, ...]]:
         articles: list[Article] = []
         notes: list[str] = []
         bad = 0
         for file in files:
             try:
-                parsed = parse_body(
-                    _read(file, self.max_bytes), Context(spec, now), name=file.name, base_url=""
-                )
+                parsed = _parse(file, _read(file, self.max_bytes), context, reader)
             except SourceError as problem:
                 if len(files) == 1:
                     raise SourceError(f"{file}: {problem}") from problem
@@ -68,9 +79,23 @@ class FileSource:
             notes.extend(f"{file.name}: {note}" for note in parsed.notes)
         if files and bad == len(files):
             raise SourceError(f"none of the {bad} files in {path} could be read; the first: {notes[0]}")
-        kept = distinct(articles)
-        message = f"{len(kept)} article{'s' * (len(kept) != 1)} in {len(files)} file{'s' * (len(files) != 1)}"
-        return Fetched(spec.name, "ok", kept, after, message, tuple(notes))
+        if len(notes) > _MAX_NOTES:
+            notes[_MAX_NOTES:] = [f"{len(notes) - _MAX_NOTES} more remarks of this sort"]
+        return distinct(articles), tuple(notes)
+
+
+def _parse(file: Path, body: bytes, context: Context, reader: PageReader) -> Parsed:
+    """A page without a date of its own counts as published when its file was written: not later than now."""
+    if file.suffix.lower() not in PAGES:
+        return parse_body(body, context, name=file.name, base_url="")
+    page = reader.read(body)
+    item = page_item(page)
+    notes: tuple[str, ...] = ()
+    if item.published_at is None:
+        item = replace(item, published_at=datetime.fromtimestamp(file.stat().st_mtime, UTC))
+        notes = ("the page carries no date; it counts as published when the file was written",)
+    articles, more = to_articles([item], context)
+    return Parsed(articles, notes=(*notes, *more))
 
 
 def to_path(url: str) -> Path:
@@ -94,9 +119,9 @@ def _files(path: Path) -> list[Path]:
     except (OSError, ValueError) as problem:
         raise SourceError(f"cannot read {path}: {problem}") from problem
     if len(found) > MAX_FILES:
-        raise TooLarge(f"the folder {path} holds more than {MAX_FILES} feed files; split it")
+        raise TooLarge(f"the folder {path} holds more than {MAX_FILES} files; split it")
     if not found:
-        raise SourceError(f"the folder {path} holds no feed file ({', '.join(sorted(SUFFIXES))})")
+        raise SourceError(f"the folder {path} holds no feed file and no page ({', '.join(sorted(SUFFIXES))})")
     return found
 
 

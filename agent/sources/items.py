@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import html
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from agent.sources.base import SourceSpec
+from agent.sources.pages import Page
 from agent.sources.similar import simhash
 from agent.sources.text import (
     canonical_url,
@@ -100,6 +102,33 @@ def to_article(item: Item, context: Context) -> Article | None:
         fetched_at=context.fetched_at,
         sha256=content_sha256(title, text),
         simhash=simhash(f"{title}\n{text}"),
+    )
+
+
+def page_item(page: Page) -> Item:
+    """A web page as an item. Its publisher is the site it lies on, as in a feed; its name only where it gives
+    no address.
+    """
+    site = html.escape(page.site, quote=False)
+    return Item(
+        url=page.url,
+        title=html.escape(page.title, quote=False),
+        text=html.escape(page.text, quote=False),
+        published_at=page.published_at,
+        publisher="" if canonical_url(page.url) else site,
+        site_title=site,
+    )
+
+
+def with_body(article: Article, text: str, fetched_at: datetime) -> Article:
+    """`article` with the plain `text` of its page in place of its own, as a later wording of it."""
+    text = _cut(clean_text(html.escape(text, quote=False)), MAX_TEXT)
+    return replace(
+        article,
+        text=text,
+        fetched_at=fetched_at,
+        sha256=content_sha256(article.title, text),
+        simhash=simhash(f"{article.title}\n{text}"),
     )
 
 

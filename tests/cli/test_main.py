@@ -33,6 +33,8 @@ sys.exit(code)
     "arguments",
     [
         ["queue", "list"],
+        ["feeds", "list"],
+        ["feeds", "export"],
         ["queue", "show", "1"],
         ["queue", "approve", "1"],
         ["config", "show", "--origin"],
