@@ -92,10 +92,17 @@ def _parse(file: Path, body: bytes, context: Context, reader: PageReader) -> Par
     item = page_item(page)
     notes: tuple[str, ...] = ()
     if item.published_at is None:
-        item = replace(item, published_at=datetime.fromtimestamp(file.stat().st_mtime, UTC))
+        item = replace(item, published_at=_written_at(file))
         notes = ("the page carries no date; it counts as published when the file was written",)
     articles, more = to_articles([item], context)
     return Parsed(articles, notes=(*notes, *more))
+
+
+def _written_at(file: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except (OSError, ValueError, OverflowError) as problem:
+        raise SourceError(f"cannot tell when it was written: {problem}") from problem
 
 
 def to_path(url: str) -> Path:

@@ -110,7 +110,8 @@ def _problems(
         yield Problem(f"it has moved to {fetched.state.url}", "write that url into the settings")
     if not dated:
         yield Problem("no item has a date", "each counts as published when it is first seen")
-    if newest_at is not None and polled_at is not None and polled_at - newest_at > timedelta(days=STALE_DAYS):
+    stale = newest_at and polled_at and polled_at - newest_at > timedelta(days=STALE_DAYS)
+    if stale and spec.url.lower().startswith("http"):  # files may be an archive
         yield Problem(f"the newest item is of {newest_at:%Y-%m-%d}", "nobody may be writing it any more")
     if spec.body and (why := missing(*NEEDED)):
         yield Problem(why)

@@ -136,26 +136,25 @@ class PageReader:
     def _start(self) -> Connection[Any, Any]:
         if why := missing("trafilatura"):
             raise PageReaderMissing(why)
-        ours, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _CODE, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-        self._pipe = ours
         try:
-            ready = self._answer(ours, START_S)
+            self._pipe, theirs = Pipe()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _CODE, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
+            ready = self._answer(self._pipe, START_S)
         except (EOFError, OSError) as problem:
             self._end()
-            raise SourceError("the reader of web pages does not start") from problem
+            raise SourceError(f"the reader of web pages does not start: {problem}") from problem
         if "broken" in ready:
             self._end()
             raise PageReaderMissing(f"trafilatura does not import ({ready['broken']}): {INSTALL}")
-        return ours
+        return self._pipe
 
     def _end(self) -> None:
         if self._pipe is not None:

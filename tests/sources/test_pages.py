@@ -155,3 +155,15 @@ def test_a_closed_reader_leaves_no_process(reader: PageReader) -> None:
         process = reader._process
         assert process is not None and process.poll() is None
     assert process.poll() is not None
+
+
+def test_a_reader_that_dies_costs_one_page(reader: PageReader) -> None:
+    with reader:
+        reader.read(page().encode())
+        process = reader._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        with pytest.raises(SourceError, match="ran out of memory or broke"):
+            reader.read(page().encode())
+        assert SENTENCES[0] in reader.read(page().encode()).text
