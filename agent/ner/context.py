@@ -246,14 +246,19 @@ class Context:
         earlier = [
             o
             for o in self._fits(role, [r for r, _ in self.seen if not r.demonym])
-            if (o.linked or role not in VAGUE) and not self._part_of_a_name(o)
+            if (o.linked or role not in VAGUE) and not self._is_something_else(o)
         ]
         earlier = [o for o in earlier if not any(p.subject.startswith(f"{o.subject} ") for p in earlier)]
         return replace_score(earlier[0], 0.65) if len(earlier) == 1 else None
 
-    def _part_of_a_name(self, office: Office) -> bool:
-        """Whether the unknown organisation is a surname that the recogniser has taken for one."""
-        return not office.linked and any(office.subject in person.split() for person in self.people)
+    def _is_something_else(self, office: Office) -> bool:
+        """Whether the unknown organisation is a surname that the recogniser has taken for one, or may be a place."""
+        if office.linked:
+            return False
+        places = (
+            {r.name for r, _ in self.seen if r.label == "GPE"} if "ORG" in office.relation.subject else ()
+        )
+        return office.subject in places or any(office.subject in person.split() for person in self.people)
 
     def _known(self, person: str, offices: Iterable[Office]) -> list[Office]:
         return [o for o in offices if person in self.known.get((o.subject, o.relation.name), ())]

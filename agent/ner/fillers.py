@@ -12,7 +12,7 @@ from agent.ner.lexicon import Lexicon
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """All that templates are filled with."""
+    """All that templates are filled with. `written` are whole sentences as pieces (text, label; "" for what is no name)."""
 
     lexicon: Lexicon
     templates: tuple[str, ...]
@@ -24,6 +24,7 @@ class Material:
     first: tuple[str, ...]
     last: tuple[str, ...]
     words: tuple[str, ...]
+    written: tuple[tuple[tuple[str, str], ...], ...] = ()
 
     def any(self, name: str, rng: random.Random) -> str:
         """One entry of the list `name` of the lexicon."""

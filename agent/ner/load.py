@@ -11,6 +11,7 @@ from thinc.api import Model, NumpyOps
 
 from agent.errors import ModelError
 from agent.ner import lexicon as _lexicon  # registers the pipe that the embedded pipeline names
+from agent.ner import tidy as _tidy
 
 EMBEDDED = Path(__file__).parent / "model"
 INSTALLED = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
@@ -45,6 +46,8 @@ def _prepare(source: str | Path) -> Language:
         raise ModelError(f"the spaCy pipeline {str(source)!r} has no 'ner' component; choose one that has")
     if "sentencizer" not in nlp.pipe_names:
         nlp.add_pipe("sentencizer", first=True)
+    if source == EMBEDDED:
+        nlp.add_pipe("factd_tidy", last=True)
     _multiply_with_blas(nlp)
     return nlp
 
@@ -62,4 +65,4 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-REGISTERED = _lexicon.make_tagger
+REGISTERED = (_lexicon.make_tagger, _tidy.make_tidy)

@@ -18,6 +18,7 @@ _ON_BEHALF = (
     r"(?:[a-z-]+ ){0,2}(?:boards?|directors|owners?|shareholders|council|cabinet|government|parliament|congress|senate|assembly|"
     r"lawmakers|junta|members|<[RZ]\d+>)"
 )
+_FOR_HOW_LONG = r"(?:an? |another |the )?(?:[\w-]+ ){0,2}(?:terms?|periods?|years?|months?|stint|spell|moment|time being)\b"
 _THE_SAME = (
     r"(?:the |its |his |her |their )?(?:<[DG]\d+> (?:'s )?)?(?:[a-z-]+ ){0,2}"
     rf"(?:country|club|nation|board|team|{COMPANY_WORDS})\b"
@@ -71,7 +72,7 @@ def _direct_subject(
 def _is_elsewhere(line: str, match: re.Match[str]) -> bool:
     """Whether the role goes on with a subject that the pattern could not take ("head of its Asian unit")."""
     end = match.end("r")
-    return re.match(rf">? (?:of|for|at) (?!{_THE_SAME})", line[end:]) is not None
+    return re.match(rf">? (?:of|for|at) (?!{_THE_SAME}|{_FOR_HOW_LONG})", line[end:]) is not None
 
 
 def _has_own_subject(pattern: Pattern, match: re.Match[str], symbols: Symbols, context: Context) -> bool:

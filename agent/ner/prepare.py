@@ -16,7 +16,7 @@ _CENTRAL_BANK = re.compile(r"<[GD](\d+)>(?: 's)? central bank(?! (?:of|for))")
 # Where only a person can stand: before ", founder and CEO of" and "was sworn in", after "managing director,".
 _PERSON_PLACE = re.compile(
     r"<[OGY](\d+)>(?= , (?:\d+ , )?(?:[a-z-]+ ){0,4}<R\d+> (?:of|at|for) | (?:is|was|has been|will be|"
-    r"to be) (?:sworn|elected|named|appointed|chosen|confirmed)\b)|"
+    r"to be) (?:sworn|elected|named|appointed|chosen|confirmed)\b| , (?:\d+ , )?(?:the |a )?<[GD]\d+> (?:'s )?(?:[a-z-]+ ){0,2}<R\d+>)|"
     r"<R\d+> (?:, )?<[OGY](\d+)>(?! (?:'s )?<[RZ])"
 )
 # Where only an organisation can stand, though it looks like a person: "Brown Harris Stevens CEO Bess

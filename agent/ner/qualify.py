@@ -71,10 +71,12 @@ _LEAVES = re.compile(
     r"had been|have been|to be|being|be|will be))* (?:ousted|fired|sacked|dismissed|removed|toppled|axed|"
     r"replaced|succeeded|followed|killed|assassinated|impeached)(?= (?:as|by|next|this|after|over|in|from|on|with|amid)\b| ?[.,;]|$)|"
     r"^(?: ,)? (?:will|would|is to|was to) go (?:in|at|on|next|after|by)\b|"
-    r"^(?: (?:will|would|does|do|did|has said|said))* (?:not|n't) (?:seek|run for|stand for|be standing for|be seeking) "
-    r"(?:a |another )?(?:new |second |third |fourth |further )?(?:term|mandate|re-?election|contract)\b|"
     r"^ 's (?:abrupt |sudden |surprise )?(?:departure|exit|resignation|retirement|ouster|dismissal|removal|"
     r"firing|sacking|death|successor)\b"
+)
+_NO_NEW_TERM = re.compile(
+    r"^(?: (?:will|would|does|do|did|has said|said))* (?:not|n't) (?:seek|run for|stand for|be standing for|be seeking) "
+    r"(?:a |another )?(?:new |second |third |fourth |further )?(?:term|mandate|re-?election|contract)\b"
 )
 # "CFO from 2021 to 2024", "was mayor until last year".
 _TERM_OVER = re.compile(
@@ -124,7 +126,11 @@ def from_modifiers(words: str, suffix: str = "") -> ClaimKind:
 def of_holder(before: str, after: str) -> ClaimKind:
     """Kind of "<office> <person>" from the line before and after it: `end` where the sentence says the person
     goes."""
-    if _TERM_OVER.match(after) or (_FIRES.search(before) and not _STAYS.search(before[-60:])):
+    if (
+        _TERM_OVER.match(after)
+        or _NO_NEW_TERM.match(after)
+        or (_FIRES.search(before) and not _STAYS.search(before[-60:]))
+    ):
         return "end"
     if _ARRIVES.match(after) and re.search(r"\b(?:ahead of|before|until|awaits?|pending)\b[^.;]*$", before):
         return "future"

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.catalogue import Catalogue
 from agent.ner.fillers import Material, fill_slot
 from agent.ner.lexicon import DATA, Lexicon
+from agent.ner.written import read_written, varied
 
 LABELS = {
     "PER": "PERSON",
@@ -22,6 +23,8 @@ LABELS = {
     "ST": "GPE",
     "LOC": "LOC",
 }
+# Shares of written sentences among all, and of their names that are replaced.
+_WRITTEN, _OTHER_NAMES = 0.55, 0.6
 _SLOT = re.compile(r"\{(\w+)\}")
 _OFFICES = frozenset(
     ("head_of_state", "head_of_government", "ceo", "head_coach", "head_of_organisation", "founder")
@@ -61,12 +64,17 @@ def gather(catalogue: Catalogue, lexicon: Lexicon, templates: Path = DATA / "tem
         first=tuple(sorted(lexicon.first)),
         last=tuple(sorted(lexicon.last)),
         words=tuple(sorted(lexicon.words)),
+        written=read_written(DATA / "written"),
     )
 
 
 def make_sentence(material: Material, rng: random.Random) -> Sentence:
-    """One filled template, or two in a row, sometimes in lower case or capitals."""
+    """A written sentence with other names, or a filled template, or two in a row; sometimes in lower case or capitals."""
     sentence = Sentence()
+    if material.written and rng.random() < _WRITTEN:
+        for text, label in varied(rng.choice(material.written), material, rng, _OTHER_NAMES):
+            sentence.add(text, label)
+        return sentence
     for number in range(2 if rng.random() < 0.15 else 1):
         if number:
             sentence.add(" ")
