@@ -3,13 +3,17 @@
 One YAML list, one entity a line. The embedded world ships in this form; a user's own file is read by the same function:
 
     - {name: United Kingdom, kind: country, article: the, aliases: [UK, Britain], demonyms: [British],
-       facts: {capital: London}}
+       wikidata: Q145, facts: {capital: London}}
+    - {name: Ford, kind: company, tickers: [NYSE:F], facts: {headquarters: Dearborn}}
+
+A ticker is no alias: "F" alone is never Ford, "(NYSE: F)" is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import ConfigError
@@ -20,7 +24,9 @@ LABELS: Mapping[str, str] = {
     "country": "GPE", "city": "GPE", "region": "GPE", "company": "ORG", "club": "ORG", "body": "ORG",
     "central_bank": "ORG", "person": "PERSON",
 }  # fmt: skip
-_KEYS = ("name", "kind", "article", "aliases", "demonyms", "facts")
+_KEYS = ("name", "kind", "article", "aliases", "demonyms", "tickers", "wikidata", "facts")
+TICKER = re.compile(r"[A-Z][A-Z-]{1,11}:[A-Z0-9]{1,10}(?:[.-][A-Z0-9]{1,3})?")
+ITEM = re.compile(r"Q[1-9][0-9]{0,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,17 @@ class KnownFact:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Entities by canonical name, names by surface form, and the known facts by (subject, relation)."""
+    """Entities by canonical name, names by surface form, and the known facts by (subject, relation).
+
+    `tickers` and `items` map NYSE:F and Q17 to a canonical name.
+    """
 
     entities: Mapping[str, Entity]
     names: Mapping[str, str]
     demonyms: Mapping[str, str]
     facts: Mapping[tuple[str, str], KnownFact]
+    tickers: Mapping[str, str] = field(default_factory=dict)
+    items: Mapping[str, str] = field(default_factory=dict)
 
     def entity(self, name: str, label: str = "") -> Entity:
         """The entity of that canonical name, or a plain one made up for a name nobody has catalogued."""
@@ -52,10 +63,11 @@ class Catalogue:
 def load_catalogue(paths: Iterable[Path]) -> Catalogue:
     """Read catalogue files; a folder stands for its `*.yaml` files. A later file may add entities, not redefine names.
 
-    Raises ConfigError for an unknown key or kind, or a name that two entities claim.
+    Raises ConfigError for an unknown key or kind, or a name or a Wikidata item that two entities claim.
     """
     entities: dict[str, Entity] = {}
     facts: dict[tuple[str, str], KnownFact] = {}
+    items: dict[str, str] = {}
     for path in _files(paths):
         rows = read_yaml(path) or []
         if not isinstance(rows, list):
@@ -65,11 +77,16 @@ def load_catalogue(paths: Iterable[Path]) -> Catalogue:
             entity, known = _parse(as_mapping(row, where), where)
             if entity.name in entities:
                 raise ConfigError(f"{where}: {entity.name!r} is in the catalogue already")
+            if entity.wikidata and items.setdefault(entity.wikidata, entity.name) != entity.name:
+                raise ConfigError(
+                    f"{where}: {entity.name!r} and {items[entity.wikidata]!r} are both {entity.wikidata}"
+                )
             entities[entity.name] = entity
             facts.update({(f.subject, f.relation): f for f in known})
     names = _index(entities.values(), lambda e: (e.name, *e.aliases))
     demonyms = _index(entities.values(), lambda e: e.demonyms)
-    return Catalogue(entities, names, demonyms, facts)
+    tickers = _index(entities.values(), lambda e: e.tickers)
+    return Catalogue(entities, names, demonyms, facts, tickers, items)
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -93,7 +110,16 @@ def _parse(row: dict[str, object], where: str) -> tuple[Entity, list[KnownFact]]
         article=str(row.get("article") or ""),
         aliases=as_strings(row.get("aliases"), f"{where}: aliases"),
         demonyms=as_strings(row.get("demonyms"), f"{where}: demonyms"),
+        tickers=as_strings(row.get("tickers"), f"{where}: tickers"),
+        wikidata=str(row.get("wikidata") or ""),
     )
+    for ticker in entity.tickers:
+        if not TICKER.fullmatch(ticker):
+            raise ConfigError(
+                f"{where} ({name}): {ticker!r} is no ticker; write EXCHANGE:SYMBOL, as in NYSE:F"
+            )
+    if entity.wikidata and not ITEM.fullmatch(entity.wikidata):
+        raise ConfigError(f"{where} ({name}): wikidata must be an item such as Q17, got {entity.wikidata!r}")
     entries = as_mapping(row.get("facts"), f"{where}: facts")
     known = [KnownFact(name, r, as_strings(o, f"{where}: facts.{r}")) for r, o in entries.items()]
     return entity, known

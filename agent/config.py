@@ -236,7 +236,7 @@ def _path_or_name(value: str, layer: _Layer) -> str:
 
 def _source(entry: dict[str, Any], layer: _Layer) -> dict[str, Any]:
     url = entry.get("url")
-    if isinstance(url, str) and "://" not in url:
+    if isinstance(url, str) and "://" not in url and not url.lower().startswith("wikidata:"):
         entry = {**entry, "url": _at(layer, url)}
     return entry
 

@@ -6,7 +6,8 @@
     ├── InputError                    1   an edit file, a fact file or an article cannot be read
     ├── SourceError                   1   a feed could not be fetched or is no feed (a value in the pipeline, not a crash)
     │   ├── FetchRefused              7   the address, scheme or redirect is not allowed
-    │   └── TooLarge                  1   a body, or what it unpacks to, is over the limit
+    │   ├── TooLarge                  1   a body, or what it unpacks to, is over the limit
+    │   └── ServerRefused             1   a server answered that it will not; its headers may say when to come back
     ├── ModelError                    1   the model cannot be loaded, or is of an unknown architecture
     ├── EditError                     1   an edit cannot be computed (subject not in prompt, unstable key...)
     ├── VerificationFailed            4   the gate refused; nothing was published
@@ -20,6 +21,8 @@ A message says what went wrong, where, and what to do about it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class FactdError(Exception):
@@ -50,6 +53,14 @@ class FetchRefused(SourceError):
 
 class TooLarge(SourceError):
     pass
+
+
+class ServerRefused(SourceError):
+    """`headers`: of the answer, lower-case."""
+
+    def __init__(self, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class ModelError(FactdError):

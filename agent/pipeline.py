@@ -23,6 +23,7 @@ from pathlib import Path
 
 from agent import decide
 from agent.faults import fault
+from agent.follow import source_kinds
 from agent.ner.claims import make_reader
 from agent.ner.load import load_nlp
 from agent.sources import bodies
@@ -72,7 +73,8 @@ def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
     due = [s for s in shop.settings.sources if everything or is_due(s, states.get(s.name), now)]
     jobs: list[bodies.Job] = []
     held: dict[str, Fetched] = {}
-    for done, (spec, result) in enumerate(poll(due, states, Client(), now), 1):
+    kinds = source_kinds(due, shop.relations, shop.catalogue)
+    for done, (spec, result) in enumerate(poll(due, states, Client(), now, kinds=kinds), 1):
         added = articles.add(shop.store, result.articles)
         feeds.save(shop.store, result.state)
         fault("fetch:after-save")

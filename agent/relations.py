@@ -28,6 +28,7 @@ _KEYS = [
     "title",
     "roles",
     "news",
+    "statement",
     "edit",
     "probes",
     "questions",
@@ -50,7 +51,7 @@ class Relation:
     """One relation. `subject` and `object` are NER labels, `kinds` the catalogue's sorts of subject, empty for any.
 
     `roles` are the role words that name it in news ("chief executive"), `news` are surface patterns with `{subject}` and
-    `{object}` by claim kind. `edit` is for the compiler only, `probes` and `questions` for asking and verifying only.
+    `{object}` by claim kind, `statement` the sentence in which a database's fact is told to the reader of news. `edit` is for the compiler only, `probes` and `questions` for asking and verifying only.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Relation:
     roles: tuple[str, ...] = ()
     news: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wikidata: str = ""
+    statement: str = ""
     policy: RelationPolicy = RelationPolicy()
 
     def title_for(self, subject: str) -> str:
@@ -140,9 +142,22 @@ def _parse(name: str, entry: dict[str, Any], where: str) -> Relation:
             for k, v in as_mapping(entry.get("news"), f"{where}: news").items()
         },
         wikidata=str(entry.get("wikidata") or ""),
+        statement=_statement(entry.get("statement"), bool(titles), f"{where}: statement"),
         policy=_policy(entry.get("policy"), f"{where}: policy"),
         **lists,
     )
+
+
+def _statement(value: object, has_title: bool, where: str) -> str:
+    template = "".join(as_strings(value, where))
+    wanted = {"subject", "object"}
+    if template and (
+        set(slots := _SLOT.findall(template)) - {"title"} != wanted or len(slots) > len(set(slots))
+    ):
+        raise ConfigError(f"{where}: {template!r} must contain {{subject}} and {{object}} exactly once")
+    if "{title}" in template and not has_title:
+        raise ConfigError(f"{where}: {template!r} has the slot {{title}}, and the relation has no title")
+    return template
 
 
 def _titles(value: object, where: str) -> dict[str, str]:

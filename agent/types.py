@@ -30,6 +30,7 @@ class Entity:
 
     `kind` is the catalogue's own, finer sort (country, company, club, body, central_bank, city, person); `label` is the NER
     label that a mention of it carries. `article` is "the" where running English wants one ("the Netherlands").
+    `tickers` are `EXCHANGE:SYMBOL` (NYSE:F), `wikidata` the item's number there (Q17).
     """
 
     name: str
@@ -38,6 +39,8 @@ class Entity:
     article: str = ""
     aliases: tuple[str, ...] = ()
     demonyms: tuple[str, ...] = ()
+    tickers: tuple[str, ...] = ()
+    wikidata: str = ""
 
     @property
     def surface(self) -> str:
@@ -49,9 +52,9 @@ class Entity:
 class SourceSpec:
     """One configured source.
 
-    `url` is http(s)://, file://, or a plain path to a file (.xml .rss .atom .json .jsonl .html) or to a
-    folder of such files. `publisher` pins the voice that all its items count as; left None, each item counts as the
-    site it names or links to. `allow_private` opens loopback and LAN addresses for this source's own host,
+    `url` is http(s)://, file://, wikidata:recent or wikidata:sparql, or a plain path to a file (.xml .rss .atom
+    .json .jsonl .html) or to a folder of such files. `publisher` pins the voice that all its items count as; left
+    None, each item counts as the site it names or links to. `allow_private` opens loopback and LAN addresses for this source's own host,
     never for a host it redirects to. `weight` is for the caller. `body`: items with little text get that of
     the page they link to.
     """

@@ -14,7 +14,7 @@ import agent
 
 ROOT = Path(agent.__file__).parent
 # What the words of the program and its readers of files may use of the house.
-GROUND = {"types", "errors", "strict", "faults"}
+GROUND = {"types", "errors", "strict", "faults", "wikibase"}
 KNOWLEDGE = {*GROUND, "relations", "catalogue", "policy", "paths"}
 RULES: dict[str, set[str]] = {
     "types": set(),
@@ -25,6 +25,7 @@ RULES: dict[str, set[str]] = {
     "policy": {"errors"},
     "typed": {"errors", "strict"},
     "descent": set(),
+    "wikibase": set(),
     "relations": {"types", "errors", "strict"},
     "catalogue": {"types", "errors", "strict"},
     "settings": {"errors", "paths", "policy", "types", "editing.settings"},
@@ -55,6 +56,7 @@ UPSTAIRS = {
     "bench",
     "locate",
     "calibrate",
+    "follow",
     "swaps",
     "swapped",
     "cli",
@@ -79,7 +81,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "trafilatura": {"sources"},
     "protego": {"sources"},
 }
-PURE = ("types", "descent", "policy", "voices", "eligible", "choose", "decide")
+PURE = ("types", "descent", "wikibase", "policy", "voices", "eligible", "choose", "decide")
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

@@ -209,12 +209,13 @@ def _name_finder(settings: Settings, _: Session) -> Iterator[Check]:
 
 
 def _sources(settings: Settings, asked: Session) -> Iterator[Check]:
+    from agent.follow import kinds_in
     from agent.sources.http import Client
     from agent.sources.look import look
 
     if not settings.sources:
         yield Check("sources", "warn", "none", "`factd feeds add URL` names one, or nothing is ever read")
-    for found in look(settings.sources, Client(), asked.now()):
+    for found in look(settings.sources, Client(), asked.now(), kinds_in(settings)):
         name = f"source {found.name}"
         if found.status == "fail":
             yield Check(name, "fail", found.message, found.problems[0].advice)
