@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agent.catalogue import Catalogue
 from agent.ner.lexicon import Lexicon
 from agent.ner.names import fold, person_words, plain, strip_titles, variant_of, without_accents, word_set
+from agent.ner.tickers import ticker_at
 from agent.ner.tokens import Token, tokenize
 from agent.types import Entity
 
@@ -62,13 +63,14 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class Linker:
     """The index over a catalogue. `forms` maps the first word of a form to (words, readings), longest form
-    first."""
+    first; `tickers` maps NYSE:F to what is listed there."""
 
     forms: Mapping[str, tuple[tuple[tuple[str, ...], tuple[Reading, ...]], ...]]
     people: Mapping[str, str]
     surnames: Mapping[str, tuple[str, ...]]
     countries_of: Mapping[str, frozenset[str]]
     central_banks: Mapping[str, str]
+    tickers: Mapping[str, Reading]
 
     def find(self, tokens: Sequence[Token]) -> list[Match]:
         """All matches in `tokens`, the longest at each place, left to right without overlap; letter case
@@ -83,6 +85,9 @@ class Linker:
         return found
 
     def _at(self, tokens: Sequence[Token], start: int) -> Match | None:
+        ticker = ticker_at(tokens, start)
+        if ticker and ticker[0] in self.tickers:
+            return Match(start, ticker[1], (self.tickers[ticker[0]],))
         for words, readings in self.forms.get(without_accents(tokens[start].text), ()):
             end = start + len(words)
             if end <= len(tokens) and all(
@@ -168,8 +173,14 @@ def build_linker(catalogue: Catalogue, lexicon: Lexicon) -> Linker:
         forms.setdefault(words[0], []).append((words, tuple(found)))
     ordered = {first: tuple(sorted(entries, key=lambda e: -len(e[0]))) for first, entries in forms.items()}
     people = sorted(_people(catalogue))
+    listed = {t: catalogue.entities[name] for t, name in catalogue.tickers.items()}
     return Linker(
-        ordered, _by_words(people), _by_surname(people), _countries_of(catalogue), _central_banks(catalogue)
+        ordered,
+        _by_words(people),
+        _by_surname(people),
+        _countries_of(catalogue),
+        _central_banks(catalogue),
+        {ticker: Reading(e.name, e.kind, e.label) for ticker, e in listed.items()},
     )
 
 

@@ -25,7 +25,9 @@ from agent.ner.chunks import (
 )
 from agent.ner.lexicon import Lexicon
 from agent.ner.linking import Linker
+from agent.ner.listings import inside, with_listings, without
 from agent.ner.roles import RoleBook, RoleMatch
+from agent.ner.tickers import bracketed
 from agent.ner.tokens import Token, tokenize
 
 
@@ -53,7 +55,9 @@ def symbolise(
     whether the article's body has the phrase too.
     """
     tokens = tokenize(text)
-    roles = _whole_names_first(book.find(tokens), linker, book, tokens)
+    listings = bracketed(tokens)
+    listed = inside(listings)
+    roles = without(listed, _whole_names_first(book.find(tokens), linker, book, tokens))
     exact = exact_matches(linker, tokens, roles)
     roles = [r for r in roles if not any(m.start <= r.start and r.end <= m.end for m in exact)]
     roles = [r for r in roles if not is_middle_name(r, tokens, exact)]
@@ -64,7 +68,7 @@ def symbolise(
         for r in roles
         if r.start and QUALIFIES.fullmatch(low := tokens[r.start - 1].text.lower()) and low not in NAMEABLE
     }
-    taken |= {i for i, t in enumerate(tokens) if opens_nothing(tokens, i, lexicon)}
+    taken |= {i for i, t in enumerate(tokens) if opens_nothing(tokens, i, lexicon)} | listed
     names = with_entities(names, ents, tokens, taken, text, confirm)
     names += capital_runs(
         tokens, taken | {i for n in names for i in range(n.start, n.end)}, lexicon, text, confirm
@@ -72,8 +76,9 @@ def symbolise(
     names.sort(key=lambda s: s.start)
     if confirm is None:
         names = join_touching(names, tokens, text)
+    names, dropped = with_listings(names, listings, linker, tokens)
     items = sorted(names + [_from_role(r, tokens, text) for r in roles], key=lambda s: s.start)
-    return Symbols(_line(items, tokens), tuple(items), tuple(tokens), text)
+    return Symbols(_line(items, tokens, dropped), tuple(items), tuple(tokens), text)
 
 
 def _whole_names_first(
@@ -96,14 +101,14 @@ def _from_role(match: RoleMatch, tokens: Sequence[Token], text: str) -> Symbol:
     return Symbol(letter, match.start, match.end, words, (), match.roles)
 
 
-def _line(items: Sequence[Symbol], tokens: Sequence[Token]) -> str:
+def _line(items: Sequence[Symbol], tokens: Sequence[Token], dropped: set[int]) -> str:
     words: list[str] = []
     position = 0
     for number, item in enumerate(items):
-        words += [_word(t) for t in tokens[position : item.start]]
+        words += [_word(tokens[i]) for i in range(position, item.start) if i not in dropped]
         words.append(f"<{item.letter}{number}>")
         position = item.end
-    words += [_word(t) for t in tokens[position:]]
+    words += [_word(tokens[i]) for i in range(position, len(tokens)) if i not in dropped]
     return " ".join(words)
 
 
