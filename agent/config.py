@@ -26,6 +26,7 @@ from agent.settings import ModelSettings, Settings
 from agent.strict import as_mapping, check_keys, read_yaml
 from agent.typed import as_list, build, convert, dataclass_in, is_tuple_of_dataclass, leaves
 from agent.types import SourceSpec
+from agent.wikibase import is_source
 
 T = TypeVar("T")
 PROJECT_FILE = "factd.yaml"
@@ -236,7 +237,7 @@ def _path_or_name(value: str, layer: _Layer) -> str:
 
 def _source(entry: dict[str, Any], layer: _Layer) -> dict[str, Any]:
     url = entry.get("url")
-    if isinstance(url, str) and "://" not in url and not url.lower().startswith("wikidata:"):
+    if isinstance(url, str) and "://" not in url and not is_source(url):
         entry = {**entry, "url": _at(layer, url)}
     return entry
 

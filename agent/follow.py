@@ -9,9 +9,9 @@ from agent.relations import Relation, fill, load_relations
 from agent.settings import Settings
 from agent.sources.base import Source
 from agent.sources.fetch import KINDS, kinds_for
-from agent.sources.wikidata import Followed, Wanted, WikidataSource
+from agent.sources.wikidata import Followed, Wanted
 from agent.types import Entity, SourceSpec
-from agent.wikibase import PROPERTY
+from agent.wikibase import PROPERTY, is_source
 
 
 def followed(relations: Mapping[str, Relation], catalogue: Catalogue) -> Followed:
@@ -30,7 +30,7 @@ def source_kinds(
     specs: Iterable[SourceSpec], relations: Mapping[str, Relation], catalogue: Catalogue
 ) -> tuple[Source, ...]:
     """The kinds of source that `specs` need, with what is followed on Wikidata if one of them reads that."""
-    return kinds_for(followed(relations, catalogue)) if any(map(_is_wikidata, specs)) else KINDS
+    return kinds_for(followed(relations, catalogue)) if any(is_source(s.url) for s in specs) else KINDS
 
 
 def kinds_in(settings: Settings, specs: Iterable[SourceSpec] | None = None) -> tuple[Source, ...]:
@@ -38,13 +38,9 @@ def kinds_in(settings: Settings, specs: Iterable[SourceSpec] | None = None) -> t
     ConfigError.
     """
     wanted = settings.sources if specs is None else tuple(specs)
-    if not any(map(_is_wikidata, wanted)):
+    if not any(is_source(s.url) for s in wanted):
         return KINDS
     return source_kinds(wanted, load_relations(settings.relations), load_catalogue(settings.catalogue))
-
-
-def _is_wikidata(spec: SourceSpec) -> bool:
-    return WikidataSource().accepts(spec)
 
 
 def _wanted(entity: Entity, relations: Mapping[str, Relation]) -> tuple[Wanted, ...]:

@@ -12,6 +12,7 @@ import yaml
 from agent.errors import ConfigError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = yaml.SafeDumper  # the C one breaks lines where it likes
 
 
 def read_yaml(path: Path) -> Any:
@@ -26,6 +27,19 @@ def read_yaml(path: Path) -> Any:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "unreadable"
         raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from error
+
+
+def yaml_line(row: Mapping[str, object]) -> str:
+    """`row` as one entry of a YAML list in one line: `- {name: Japan, kind: country}`."""
+    written: str = yaml.dump(
+        [dict(row)],
+        Dumper=_Dumper,
+        default_flow_style=True,
+        sort_keys=False,
+        width=1 << 30,
+        allow_unicode=True,
+    )
+    return f"- {written.strip()[1:-1]}"
 
 
 def as_mapping(value: object, where: str) -> dict[str, Any]:

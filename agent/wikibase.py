@@ -71,6 +71,11 @@ class Refused:
     reason: str
 
 
+def is_source(url: str) -> bool:
+    """Whether a source's url means Wikidata, and neither a page nor a path."""
+    return url.lower().startswith("wikidata:")
+
+
 def label(entity: Mapping[str, Any]) -> str:
     """The English name, "" without one."""
     labels = mapping(entity.get("labels"))
@@ -124,18 +129,20 @@ def _snak(snak: Mapping[str, Any]) -> tuple[Kind, str]:
 
 
 def judge(
-    found: Sequence[Statement], now: datetime, *, single: bool = True
+    found: Sequence[Statement], now: datetime, *, single: bool = True, sourced: bool = True
 ) -> tuple[list[Statement], list[Refused]]:
     """The statements of one item and property that hold now and have a source, and the others with reasons.
 
-    Of the best rank, not ended, a known value, and a reference that is no wiki. Where `single` and several different
-    values are left, none is believed.
+    Of the best rank, not ended, a known value, and a reference that is no wiki, unless `sourced` is off. Where `single`
+    and several different values are left, none is believed.
     """
     preferred = any(s.rank == "preferred" for s in found)
     kept: list[Statement] = []
     refused: list[Refused] = []
     for statement in found:
         reason = _refusal(statement, now, "preferred" if preferred else "normal")
+        if not reason and sourced and not any(map(is_evidence, statement.references)):
+            reason = "it has no reference but wikis"
         if reason:
             refused.append(Refused(statement, reason))
         else:
@@ -157,8 +164,7 @@ def _refusal(statement: Statement, now: datetime, best: str) -> str:
         return "it has an end time (P582)"
     if statement.start_at is not None and statement.start_at > now:
         return f"it begins on {statement.start_at:%Y-%m-%d} only"
-    doubt = next((why for key, why in DOUBTS.items() if key in statement.qualifiers), "")
-    return doubt or ("" if any(map(is_evidence, statement.references)) else "it has no reference but wikis")
+    return next((why for key, why in DOUBTS.items() if key in statement.qualifiers), "")
 
 
 def is_evidence(reference: Iterable[tuple[str, str]]) -> bool:

@@ -57,6 +57,8 @@ UPSTAIRS = {
     "locate",
     "calibrate",
     "follow",
+    "importing",
+    "wikiexport",
     "swaps",
     "swapped",
     "cli",

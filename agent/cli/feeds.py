@@ -75,7 +75,7 @@ def add(
             wanted = SourceSpec(
                 name, settled(url), publisher=publisher or None, allow_private=allow_private, body=body
             )
-            spec, said = _subscribed(wanted, known, asked.now(), check=check)
+            spec, said = _subscribed(wanted, known, asked.now(), settings, check=check)
         except SourceError as problem:
             failed += 1
             why = str(problem).replace("set allow_private on this source", "add --allow-private")
@@ -99,12 +99,14 @@ def check(
 ) -> None:
     """Fetch sources now and say how they are. Changes nothing. Exit 1 when one cannot be read."""
     asked = session(ctx)
-    chosen = _chosen(asked.settings(), names or [])
+    settings = asked.settings()
+    chosen = _chosen(settings, names or [])
+    from agent.follow import kinds_in
     from agent.sources.http import Client
     from agent.sources.look import look
 
     found = []
-    for finding in look(chosen, Client(), asked.now()):
+    for finding in look(chosen, Client(), asked.now(), kinds_in(settings, chosen)):
         found.append(finding)
         if not json:
             out_lines(_finding_lines(finding))
@@ -206,17 +208,18 @@ def _settings_file(asked: Session) -> Path:
 
 
 def _subscribed(
-    wanted: SourceSpec, known: Sequence[SourceSpec], now: datetime, *, check: bool
+    wanted: SourceSpec, known: Sequence[SourceSpec], now: datetime, settings: Settings, *, check: bool
 ) -> tuple[SourceSpec | None, list[str]]:
     """The source to add, None if it is there already, and what to tell. Raises SourceError."""
     twin = same_source(wanted.url, known)
     said: list[str] = []
     spec, message = wanted, "not looked at"
     if twin is None and check:
+        from agent.follow import kinds_in
         from agent.sources.http import Client
         from agent.sources.subscribe import subscribe
 
-        found = subscribe(wanted, known, Client(), now)
+        found = subscribe(wanted, known, Client(), now, kinds_in(settings, [wanted]))
         said += found.remarks
         spec, twin = found.spec, None if found.is_new else found.spec
         message = found.fetched.message if found.fetched else ""

@@ -16,7 +16,21 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import ask, bench, calibrate, config, doctor, feeds, init, locate, queue, revisions, run, stats
+from agent.cli import (
+    ask,
+    bench,
+    calibrate,
+    catalogue,
+    config,
+    doctor,
+    feeds,
+    init,
+    locate,
+    queue,
+    revisions,
+    run,
+    stats,
+)
 from agent.cli.session import Session
 from agent.cli.text import err
 from agent.errors import FactdError
@@ -88,6 +102,7 @@ app.command("bench")(bench.bench)
 app.command("locate")(locate.locate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("stats")(stats.stats)
+app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(config.app, name="config")
 
 

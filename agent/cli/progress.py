@@ -18,6 +18,7 @@ _NAMES = {
     "bodies": "reading pages",
     "read": "reading articles",
     "ask": "asking the model",
+    "import": "reading the file, MB",
     "covariance": "measuring the model",
     "values": "optimising values",
     "polish": "polishing the edits",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from agent.errors import SourceError
 from agent.sources.text import canonical_url, clean_line, url_key, visible
 from agent.types import SourceSpec
+from agent.wikibase import is_source
 
 MAX_NAME = 60
 
@@ -36,6 +37,8 @@ def settled(url: str) -> str:
     if url.lower().startswith("feed:"):
         rest = url[len("feed:") :]
         url = f"http:{rest}" if rest.startswith("//") else rest
+    if is_source(url):
+        return url
     if "://" not in url:
         return str(Path(url).expanduser().absolute())
     if url.lower().startswith(("http://", "https://")) and not canonical_url(url):
@@ -56,6 +59,8 @@ def _key(url: str) -> str:
 
 
 def _stem(url: str) -> str:
+    if is_source(url):
+        return "wikidata"
     try:
         host = (urlsplit(url).hostname or "") if "://" in url else ""
     except ValueError:

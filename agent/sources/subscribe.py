@@ -10,10 +10,10 @@ from datetime import datetime
 from urllib.parse import urljoin, urlsplit
 
 from agent.errors import SourceError
-from agent.sources.base import Fetched, SourceSpec
+from agent.sources.base import Fetched, Source, SourceSpec
 from agent.sources.decode import decode
 from agent.sources.feed import named_feed
-from agent.sources.fetch import fetch
+from agent.sources.fetch import KINDS, fetch
 from agent.sources.http import Client, shown
 from agent.sources.naming import same_source, settled
 
@@ -30,13 +30,19 @@ class Subscribed:
     remarks: tuple[str, ...] = ()
 
 
-def subscribe(spec: SourceSpec, known: Sequence[SourceSpec], client: Client, now: datetime) -> Subscribed:
+def subscribe(
+    spec: SourceSpec,
+    known: Sequence[SourceSpec],
+    client: Client,
+    now: datetime,
+    kinds: tuple[Source, ...] = KINDS,
+) -> Subscribed:
     """`spec` polled once; a page is left for the feed that it names, an old address for the new one.
 
     Raises:
         SourceError: it cannot be read, in words.
     """
-    fetched = fetch(spec, None, client, now)
+    fetched = fetch(spec, None, client, now, kinds)
     remarks: list[str] = []
     if fetched.status != "ok" and "is an HTML page" in fetched.message:
         found = _feed_of(spec, client)
@@ -46,7 +52,7 @@ def subscribe(spec: SourceSpec, known: Sequence[SourceSpec], client: Client, now
         twin = same_source(found.url, known)
         if twin is not None:
             return Subscribed(twin, False, remarks=tuple(remarks))
-        spec, fetched = found, fetch(found, None, client, now)
+        spec, fetched = found, fetch(found, None, client, now, kinds)
     if fetched.status != "ok":
         raise SourceError(fetched.message)
     if fetched.state.url != spec.url:

@@ -32,6 +32,7 @@ from agent.sources.web import failed
 from agent.sources.wikidata_api import Place, Server
 from agent.sources.wikidata_read import Followed, Found, Wanted, to_articles
 from agent.types import Article, FeedState
+from agent.wikibase import is_source
 
 __all__ = ["Followed", "Wanted", "WikidataSource"]
 
@@ -96,12 +97,14 @@ class WikidataSource:
     max_s: float = 60.0
 
     def accepts(self, spec: SourceSpec) -> bool:
-        return spec.url.lower().startswith("wikidata:")
+        return is_source(spec.url)
 
     def fetch(self, spec: SourceSpec, state: FeedState, client: Client, now: datetime) -> Fetched:
         """Read on from where the last poll ended. Raises SourceError for a url that is off, or nothing to follow."""
         ask = parse(spec.url)
         followed = _narrowed(self.followed, ask)
+        if spec.body:
+            raise SourceError("a statement has no page behind it; take `body` off this source")
         if state.url != spec.url:
             state = new_state(spec)
         place, context, complete = _place(state.etag, followed), Context(spec, now), False
