@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.catalogue import Catalogue, load_catalogue
+from agent.cli.main import main
 from agent.config import load
 from agent.decide import merge
 from agent.errors import ConfigError
@@ -16,12 +18,19 @@ from agent.follow import followed, sentence
 from agent.ner.claims import Reader, make_reader
 from agent.ner.load import load_nlp
 from agent.paths import MORE, WORLD, data_file
+from agent.pipeline import fetch, read
+from agent.pipeline import merge as merge_all
 from agent.policy import Policy
 from agent.relations import load_relations
+from agent.settings import Settings
 from agent.sources.items import Context
 from agent.sources.wikidata_read import Found, Wanted, to_articles
+from agent.store import articles
+from agent.store.db import open_store
 from agent.types import Article, Claim, Fact, Skip, SourceSpec
 from agent.wikibase import Statement
+from agent.workshop import Workshop
+from tests.sources.wikibase import URL, Wikibase, claim, item, serving
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 RELATIONS = load_relations(data_file("relations.yaml"))
@@ -163,3 +172,41 @@ def test_a_statement_names_subject_and_object_once(tmp_path: Path, statement: st
     )
     with pytest.raises(ConfigError, match="statement"):
         load_relations(path)
+
+
+@pytest.fixture
+def wikibase() -> Iterator[Wikibase]:
+    with serving(Wikibase()) as server:
+        statement = claim("Q100", URL, P580="+2026-02-01T00:00:00Z")
+        server.add(item("Q17", "Japan", statement), item("Q100", "Haruko Tanabe"))
+        yield server
+
+
+def test_the_pipeline_polls_it_like_any_source(
+    wikibase: Wikibase, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    spec = SourceSpec("wd", f"wikidata:recent?endpoint={wikibase.url}", allow_private=True)
+    settings = Settings(state=tmp_path, sources=(spec,))
+    with open_store(tmp_path, NOW, create_missing=True) as store:
+        shop = Workshop(settings, store, RELATIONS, catalogue, lambda: NOW)
+        (first,) = fetch(shop)
+        assert (first.status, [a.title for a in first.articles]) == (
+            "ok", ["Haruko Tanabe is the prime minister of Japan"],
+        )  # fmt: skip
+        assert read(shop) == 1 and list(fetch(shop)) == []  # not due
+        (second,) = fetch(shop, everything=True)
+        assert second.articles == () and articles.count(store) == 1
+        (skip,) = merge_all(shop)
+        assert isinstance(skip, Skip) and skip.code == "uncorroborated"
+
+
+def test_a_person_adds_it_in_one_line(
+    wikibase: Wikibase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "factd.yaml"
+    path.write_text("state: state\nsources: []\n")
+    url = f"wikidata:recent?endpoint={wikibase.url}"
+    assert main(["--config", str(path), "feeds", "add", url, "--allow-private"]) == 0
+    assert [(s.name, s.url) for s in load(path, environ={}).sources] == [("wikidata", url)]
+    assert main(["--config", str(path), "feeds", "check"]) == 0
+    assert "ok    wikidata: " in capsys.readouterr().out
