@@ -5,13 +5,13 @@ the others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent.eligible import listed
 from agent.policy import Policy
 from agent.types import Fact, Skip
-from agent.voices import Evidence, corroborated_at, first_corroborated_at, standing, voices
+from agent.voices import Evidence, corroborated_at, enough, first_corroborated_at, heft, standing, voices
 
 _OUTNUMBERS = 4
 _LISTED = {
@@ -74,21 +74,28 @@ def choose(key: Key, items: Sequence[Evidence]) -> list[Fact | Skip]:
         for folded in sorted({item.object for item in items if item.supports})
     ]
     ranked = _ranked(key, candidates)
+    undated: list[_Best] = []
+    rivals = candidates
+    if any(_is_dated(key, b) for b in ranked):
+        undated = [b for b in ranked if not _is_dated(key, b)]
+        ranked = [b for b in ranked if _is_dated(key, b)]
+        rivals = [replace(c, support=tuple(e for e in c.support if e.dated)) for c in candidates]
     best = ranked[-1] if ranked else None
     contested = [best, *(b for b in ranked[:-1] if _contests(key, b, best))] if best else []
     outcomes: list[Fact | Skip] = []
     if len(contested) > 1:
         outcomes += _contradiction(key, contested)
     elif best:
-        outcomes.append(_judge(key, best, candidates, items))
+        outcomes.append(_judge(key, best, rivals, items))
+    outcomes += [_undated(key, b, ranked) for b in undated]
     settled = {outcome.object for outcome in outcomes}
     outcomes += [_loser(key, c, best, kept) for c in candidates if key.names[c.object] not in settled]
     return outcomes + _listed_only(key, items, {c.object for c in candidates})
 
 
 def claim_ids(evidence: Iterable[Evidence]) -> tuple[str, ...]:
-    """Oldest first."""
-    return tuple(item.claim.id for item in sorted(evidence, key=lambda e: (e.at, e.claim.id)))
+    """Oldest first, each once."""
+    return tuple(dict.fromkeys(item.claim.id for item in sorted(evidence, key=lambda e: (e.at, e.claim.id))))
 
 
 def _ranked(key: Key, candidates: Iterable[_Candidate]) -> list[_Best]:
@@ -100,6 +107,19 @@ def _ranked(key: Key, candidates: Iterable[_Candidate]) -> list[_Best]:
         if begun_at is not None and at is not None:
             found.append(_Best(candidate, begun_at, at))
     return sorted(found, key=lambda b: (b.at, b.candidate.object))
+
+
+def _is_dated(key: Key, best: _Best) -> bool:
+    """Whether enough voices say so in articles that bear a date."""
+    return enough([item for item in best.candidate.standing if item.dated], key.needed)
+
+
+def _undated(key: Key, best: _Best, dated: Iterable[_Best]) -> Skip:
+    """Nobody knows when an undated article was written: it may be old, and must not undo what is dated."""
+    names = listed(sorted(key.names[b.candidate.object] for b in dated))
+    who = voices(best.candidate.standing)
+    why = f"{listed(who)} {say(who)} so, but not enough of them with a date; dated articles name {names}"
+    return key.skip(best.candidate.object, "undated", why, best.candidate.standing)
 
 
 def _judge(key: Key, best: _Best, candidates: Iterable[_Candidate], items: Iterable[Evidence]) -> Fact | Skip:
@@ -125,9 +145,14 @@ def _judge(key: Key, best: _Best, candidates: Iterable[_Candidate], items: Itera
 
 def _contradiction(key: Key, contested: Iterable[_Best]) -> list[Fact | Skip]:
     """None of them is proposed before a person has looked, or before one side has fallen silent."""
-    among = [best.candidate for best in contested]
-    names = listed(sorted(key.names[c.object] for c in among))
-    why = f"{names} are each named by {key.needed} publishers at the same time; a person must look"
+    among = sorted((best.candidate for best in contested), key=lambda c: key.names[c.object])
+    sides = [
+        f"{listed(voices(c.standing))} {say(voices(c.standing))} {key.names[c.object]},"
+        f" last on {max(item.at for item in c.standing):%d %B %Y}"
+        for c in among
+    ]
+    days = key.policy.contest_days
+    why = f"{'; but '.join(sides)}; none is proposed until one side falls silent for {days:g} days"
     return [key.skip(c.object, "contradiction", why, c.standing) for c in among]
 
 
@@ -141,7 +166,7 @@ def _timely(key: Key, best: _Best) -> Skip | None:
     known_at = first_corroborated_at(evidence, key.needed, by="known_at") or key.now
     until = known_at + timedelta(hours=key.cool_off_h)
     if until > key.now:
-        why = f"corroborated since {known_at:%d %B %Y %H:%M}; to wait until {until:%d %B %Y %H:%M}"
+        why = f"corroborated since {known_at:%d %B %Y %H:%M}; to wait until {until:%d %B %Y %H:%M} UTC"
         return key.skip(chosen, "cool_off", why, evidence)
     return None
 
@@ -155,7 +180,7 @@ def _contests(key: Key, other: _Best, best: _Best) -> bool:
     """
     if best.at - other.at > timedelta(days=key.policy.contest_days):
         return False
-    if len(voices(best.candidate.standing)) >= _OUTNUMBERS * len(voices(other.candidate.standing)):
+    if heft(best.candidate.standing) >= _OUTNUMBERS * heft(other.candidate.standing):
         return False
     return other.at == best.at or max(item.at for item in other.candidate.standing) >= best.begun_at
 
@@ -170,24 +195,43 @@ def _loser(key: Key, candidate: _Candidate, best: _Best | None, kept: Iterable[E
     """Why an object that somebody names, or named, is not the answer."""
     folded, who = candidate.object, _publishers(candidate.support)
     speaking = _publishers(candidate.standing)
-    enough = len(voices(candidate.standing)) >= key.needed
-    if best and (enough or max(item.at for item in candidate.support) <= best.at):
+    had_enough = enough(candidate.standing, key.needed)
+    if best and (had_enough or max(item.at for item in candidate.support) <= best.at):
         return key.skip(folded, "outdated", f"{key.names[best.candidate.object]} is newer", candidate.support)
     if not speaking:
         named = {key.names[e.object] for e in kept if e.publisher in who}
         why = (
-            f"{listed(sorted(named))} since then"
+            f"{listed(who)} {say(who)} {listed(sorted(named))} since then"
             if named
-            else "since then that it has ended, or contradict themselves"
+            else f"{listed(who)} said since then that it has ended, or named another in the same breath"
         )
-        return key.skip(folded, "outdated", f"{listed(who)} {say(who)} {why}", candidate.support)
-    if len(speaking) >= key.needed:
-        why = f"{listed(speaking)} print one story, which counts as one voice; {key.needed} are needed"
-    else:
-        why = f"only {listed(speaking)} {say(speaking)} so; {key.needed} independent publishers are needed"
+        return key.skip(folded, "outdated", why, candidate.support)
+    why = _short_of(key, candidate.standing, speaking)
     if best:
         why += f"; others name {key.names[best.candidate.object]}"
     return key.skip(folded, "uncorroborated", why, candidate.standing)
+
+
+def _short_of(key: Key, evidence: Sequence[Evidence], speaking: Sequence[str]) -> str:
+    """What keeps this evidence from being enough: copies, weights, or simply too few."""
+    loud = voices(evidence)
+    weight = heft(evidence)
+    if len(loud) < len(speaking) and len(speaking) >= key.needed:
+        why = f"{listed(speaking)} print {_stories(len(loud))}; {key.needed} are needed"
+    elif weight != len(loud):
+        why = f"only {listed(speaking)} {say(speaking)} so, with weight {weight:g} together; "
+        alone = " of two publishers at least" if weight >= key.needed else ""
+        why += f"{key.needed}{alone} is needed"
+    else:
+        why = f"only {listed(speaking)} {say(speaking)} so; {key.needed} independent publishers are needed"
+    credited = {item.credited for item in evidence if item.credited}
+    if len(credited) > 1:
+        why += f" (its items credit {len(credited)} sites: one voice, unless the source is an aggregator)"
+    return why
+
+
+def _stories(count: int) -> str:
+    return "one story, which counts as one voice" if count == 1 else f"{count} stories, so many voices"
 
 
 def _listed_only(key: Key, items: Iterable[Evidence], known: set[str]) -> list[Fact | Skip]:

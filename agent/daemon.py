@@ -110,6 +110,8 @@ def summary(found: Gathered, revised: Revised | None) -> str:
     parts += [f"source {failure.source}: {failure.message}" for failure in found.failures]
     if revised is not None and revised.revision is not None:
         parts.append(f"revision {revised.revision.id} is served, {len(revised.added)} added")
+    if revised is not None and revised.returned:
+        parts.append(f"{len(revised.returned)} pending again: their pages no longer say so")
     if revised is not None and revised.failed:
         parts.append(f"{len(revised.failed)} failed verification")
     return "; ".join(parts)

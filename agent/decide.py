@@ -8,13 +8,14 @@
       = Fact -> what does the model believe? -> Proposal | Skip
 
 `state` and `change` support an object, `end` contradicts it; `future`, `hedged` and `acting` are listed and
-change nothing. A claim of one publisher that contradicts a corroborated one neither wins nor blocks.
+change nothing. A claim of one publisher that contradicts a corroborated one neither wins nor blocks. A source
+speaks with one voice, its own, unless the settings call it an aggregator.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from agent.catalogue import Catalogue
@@ -23,8 +24,8 @@ from agent.eligible import Names, fold, index, is_protected, listed, refuse_obje
 from agent.errors import InputError
 from agent.policy import AutoRule, Policy
 from agent.relations import Relation
-from agent.types import Article, Belief, Claim, Fact, Proposal, Skip
-from agent.voices import Evidence
+from agent.types import Article, Belief, Claim, Copy, Fact, FactKey, Proposal, Skip
+from agent.voices import Channel, Evidence
 
 
 def merge(
@@ -36,30 +37,37 @@ def merge(
     clusters: Mapping[str, str],
     relations: Mapping[str, Relation],
     catalogue: Catalogue,
+    channels: Mapping[str, Channel] | None = None,
+    copies: Mapping[str, Sequence[Copy]] | None = None,
 ) -> list[Fact | Skip]:
     """What the claims add up to: at most one Fact for each (subject, relation), and a Skip for everything
     else that somebody may ask about.
 
-    `clusters` maps an article's id to its story; one that is missing is a story of its own. The result is
-    sorted and does not depend on the order of `claims`. Raises InputError for a claim whose article is not in
-    `articles`.
+    `clusters` maps an article's id to its story; one that is missing is a story of its own. `channels` says
+    of each source whose voice it is; one that is missing has none. Without `channels` every item counts as
+    the publisher it names. `copies` are the further ways by which an article came. The result is sorted and
+    does not depend on the order of `claims`. Raises InputError for a claim whose article is not in `articles`.
     """
     names = index(catalogue)
-    groups: dict[tuple[str, str], dict[str, Evidence]] = {}
-    for claim in claims:
+    groups: dict[FactKey, list[Evidence]] = {}
+    for claim in {claim.id: claim for claim in claims}.values():
         if claim.score < policy.min_score:
             continue
-        relation = relations.get(claim.relation)
-        subject = (
-            names.canonical(claim.subject, relation.subject, relation.kinds) if relation else claim.subject
-        )
-        evidence = _evidence(claim, articles, clusters, now)
-        groups.setdefault((subject, claim.relation), {})[claim.id] = evidence
+        key = key_of(claim, relations, names)
+        groups.setdefault(key, []).extend(evidence_of(claim, articles, clusters, now, channels, copies))
     outcomes: list[Fact | Skip] = []
-    for (subject, relation_name), found in sorted(groups.items()):
-        items = sorted(found.values(), key=lambda e: (e.at, e.claim.id))
-        outcomes += _merge_key((subject, relation_name), items, relations, names, policy, now)
+    for key, found in sorted(groups.items()):
+        items = sorted(found, key=lambda e: (e.at, e.claim.id, e.publisher))
+        outcomes += _merge_key(key, items, relations, names, policy, now)
     return outcomes
+
+
+def key_of(claim: Claim, relations: Mapping[str, Relation], names: Names) -> FactKey:
+    """(subject, relation) of a claim, the subject by its catalogue name where only one entity can be meant."""
+    relation = relations.get(claim.relation)
+    if relation is None:
+        return (claim.subject, claim.relation)
+    return (names.canonical(claim.subject, relation.subject, relation.kinds), claim.relation)
 
 
 def propose(
@@ -86,16 +94,50 @@ def propose(
     )
 
 
-def limit(drafts: Iterable[Proposal], policy: Policy) -> tuple[list[Proposal], list[Skip]]:
-    """At most `policy.max_per_run` drafts, most publishers and then newest first, and a Skip for each
-    other.
+def limit(
+    drafts: Iterable[Proposal], policy: Policy, recent: Iterable[FactKey] = ()
+) -> tuple[list[Proposal], list[Skip]]:
+    """The drafts that the caps leave room for, most publishers and then newest first, and a Skip for each
+    other. `recent`: the (subject, relation) of each proposal that the news made in the last 24 hours.
     """
     ranked = sorted(
         drafts, key=lambda p: (-len(p.fact.publishers), -p.fact.valid_from.timestamp(), p.fact.key)
     )
-    kept, rest = ranked[: policy.max_per_run], ranked[policy.max_per_run :]
-    why = f"this run has its {policy.max_per_run} proposals (policy.max_per_run); a later run takes it up"
-    return kept, [_skip(draft.fact, "over_limit", why) for draft in rest]
+    kept: list[Proposal] = []
+    skips: list[Skip] = []
+    taken = Counter(name for key in recent for name in _capped(key))
+    for draft in ranked:
+        over = _over(draft.fact, len(kept), taken, policy)
+        if over is None:
+            kept.append(draft)
+            taken.update(_capped(draft.fact.key))
+        else:
+            skips.append(_skip(draft.fact, *over))
+    return kept, skips
+
+
+def _capped(key: FactKey) -> tuple[str, str, str]:
+    """What a proposal is counted under: all, its relation, its subject."""
+    return ("day", f"relation {key[1]}", f"subject {key[0]}")
+
+
+def _over(fact: Fact, done: int, taken: Mapping[str, int], policy: Policy) -> tuple[str, str] | None:
+    """(code, reason) of the first cap that leaves no room."""
+    if done >= policy.max_per_run:
+        why = f"this run has its {policy.max_per_run} proposals (policy.max_per_run); a later run takes it up"
+        return "over_limit", why
+    caps = {
+        "day": (policy.max_per_day, "in all"),
+        "relation": (policy.max_per_relation, f"for {fact.relation}"),
+        "subject": (policy.max_per_subject, f"about {fact.subject}"),
+    }
+    for (name, (cap, what)), counted in zip(caps.items(), _capped(fact.key), strict=True):
+        if cap is not None and taken.get(counted, 0) >= cap:
+            why = (
+                f"{cap} were proposed {what} within 24 hours (policy.max_per_{name}); a later run takes it up"
+            )
+            return f"over_{name}", why
+    return None
 
 
 def auto_approve(proposal: Proposal, policy: Policy, now: datetime) -> AutoRule | None:
@@ -120,35 +162,64 @@ def auto_approve(proposal: Proposal, policy: Policy, now: datetime) -> AutoRule 
     return None
 
 
-def _evidence(
-    claim: Claim, articles: Mapping[str, Article], clusters: Mapping[str, str], now: datetime
-) -> Evidence:
+def evidence_of(
+    claim: Claim,
+    articles: Mapping[str, Article],
+    clusters: Mapping[str, str],
+    now: datetime,
+    channels: Mapping[str, Channel] | None = None,
+    copies: Mapping[str, Sequence[Copy]] | None = None,
+) -> Iterator[Evidence]:
+    """One for each voice that the claim's article came from, with the weight of the heaviest way it came."""
     article = articles.get(claim.article_id)
     if article is None:
         raise InputError(
             f"claim {claim.id!r}: its article {claim.article_id!r} was not given; load it with the claims"
         )
-    return Evidence(
-        claim=claim,
-        object=fold(claim.object),
-        publisher=article.publisher,
-        story=clusters.get(article.id, article.id),
-        # A clock that runs ahead must not make an article the newest for ever.
-        at=min(claim.as_of, now),
-        known_at=min(article.published_at, now),
-        dated=article.published_at < article.fetched_at,
-    )
+    ways = (Copy(article.source, article.publisher), *(copies or {}).get(article.id, ()))
+    told: dict[str, tuple[float, str]] = {}
+    for way in ways:
+        channel = Channel() if channels is None else channels.get(way.source, Channel(weight=0.0))
+        voice = channel.voice or way.publisher
+        credited = way.publisher if way.publisher != voice else ""
+        told[voice] = max(told.get(voice, (-1.0, "")), (channel.weight, credited))
+    for voice, (weight, credited) in sorted(told.items()):
+        yield Evidence(
+            claim=claim,
+            object=fold(claim.object),
+            publisher=voice,
+            story=clusters.get(article.id, article.id),
+            # A clock that runs ahead must not make an article the newest for ever.
+            at=min(claim.as_of, now),
+            known_at=min(article.published_at, now),
+            dated=article.published_at < article.fetched_at,
+            weight=weight,
+            credited=credited,
+        )
 
 
 def _merge_key(
-    pair: tuple[str, str],
+    pair: FactKey,
     items: list[Evidence],
     relations: Mapping[str, Relation],
     names: Names,
     policy: Policy,
     now: datetime,
 ) -> list[Fact | Skip]:
-    """The outcomes of one (subject, relation); `items` oldest first."""
+    """The outcomes of one (subject, relation); `items` oldest first. What has no voice changes nothing of it."""
+    loud = [item for item in items if item.weight > 0]
+    found = _weigh(pair, loud, relations, names, policy, now) if loud else []
+    return found + _voiceless(pair, [item for item in items if item.weight == 0], loud, relations, names)
+
+
+def _weigh(
+    pair: FactKey,
+    items: list[Evidence],
+    relations: Mapping[str, Relation],
+    names: Names,
+    policy: Policy,
+    now: datetime,
+) -> list[Fact | Skip]:
     subject, relation = pair[0], relations.get(pair[1])
     about = [item for item in items if item.supports] or items
     if relation is None:
@@ -159,8 +230,8 @@ def _merge_key(
         subject,
         relation.name,
         names=shown,
-        needed=policy.min_publishers or max(1, int(relation.policy.min_publishers)),
-        cool_off_h=relation.policy.cool_off_h if policy.cool_off_h is None else policy.cool_off_h,
+        needed=needed_for(relation, policy),
+        cool_off_h=cool_off_for(relation, policy),
         policy=policy,
         now=now,
     )
@@ -173,6 +244,40 @@ def _merge_key(
             outcomes.append(key.skip(folded, *refusal, [item for item in items if item.object == folded]))
             items = [item for item in items if item.object != folded]
     return outcomes + choose(key, items)
+
+
+def needed_for(relation: Relation, policy: Policy) -> int:
+    """How many publishers a fact of this relation needs."""
+    return policy.min_publishers or max(1, int(relation.policy.min_publishers))
+
+
+def cool_off_for(relation: Relation, policy: Policy) -> float:
+    """How many hours a fact of this relation must have been corroborated."""
+    return relation.policy.cool_off_h if policy.cool_off_h is None else policy.cool_off_h
+
+
+def _voiceless(
+    pair: FactKey,
+    silent: list[Evidence],
+    loud: Iterable[Evidence],
+    relations: Mapping[str, Relation],
+    names: Names,
+) -> list[Fact | Skip]:
+    """A Skip for each object that only sources without a voice name."""
+    if not silent:
+        return []
+    wanted = relations[pair[1]].object if pair[1] in relations else ()
+    known = {fold(names.canonical(item.claim.object, wanted)) for item in loud}
+    told: dict[str, list[Evidence]] = {}
+    for item in silent:
+        if item.supports and fold(names.canonical(item.claim.object, wanted)) not in known:
+            told.setdefault(names.canonical(item.claim.object, wanted), []).append(item)
+    skips: list[Fact | Skip] = []
+    for name, evidence in sorted(told.items()):
+        who = sorted({item.publisher for item in evidence})
+        why = f"only {listed(who)} {say(who)} so, read through a source of weight 0 or one that was removed"
+        skips.append(Skip(*pair, name, "no_voice", why, claim_ids(evidence)))
+    return skips
 
 
 def _spelt(

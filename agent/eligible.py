@@ -14,6 +14,7 @@ from agent.relations import Relation
 from agent.types import Entity
 
 Refusal = tuple[str, str]
+_LABELS = {"PERSON": "person", "GPE": "place", "ORG": "organisation", "LOC": "place"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,11 @@ def refuse_subject(subject: str, relation: Relation, names: Names, policy: Polic
         if not policy.allow_unknown_subjects:
             return "unknown_subject", f"{subject} is not in the catalogue; add it there to follow it"
     elif entity.label not in relation.subject or (relation.kinds and entity.kind not in relation.kinds):
-        wanted = listed([kind.replace("_", " ") for kind in relation.kinds or relation.subject], "or")
-        return "wrong_subject", f"{relation.name} is asked of a {wanted}, and {subject} is a {entity.kind}"
+        wanted = listed([_in_words(kind) for kind in relation.kinds or relation.subject], "or")
+        return (
+            "wrong_subject",
+            f"{relation.name} is asked of {wanted}, and {subject} is {_in_words(entity.kind)}",
+        )
     return None
 
 
@@ -81,12 +85,21 @@ def refuse_object(
         return "wrong_object", f"{object_} is the subject itself"
     entity = names.catalogue.entities.get(object_)
     if entity is not None and entity.label not in relation.object:
-        wanted = listed(relation.object, "or")
-        return "wrong_object", f"{relation.name} is answered by a {wanted}, and {object_} is a {entity.kind}"
+        wanted = listed([_in_words(label) for label in relation.object], "or")
+        return (
+            "wrong_object",
+            f"{relation.name} is answered by {wanted}, and {object_} is {_in_words(entity.kind)}",
+        )
     could_be = sorted(e.name for e in names.fitting(object_, relation.object))
     if entity is None and len(could_be) > 1:
         return "homonym", f"{object_!r} can be {listed(could_be, 'or')}; nobody can tell which is meant"
     return None
+
+
+def _in_words(kind: str) -> str:
+    """A kind or label with its article: "a place", "an organisation", "a central bank"."""
+    plain = _LABELS.get(kind, kind).replace("_", " ").lower()
+    return f"an {plain}" if plain[:1] in "aeiou" else f"a {plain}"
 
 
 def is_protected(name: str, policy: Policy) -> bool:

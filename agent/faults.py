@@ -36,6 +36,7 @@ PIPELINE_FAULTS = (
     "fetch:after-save",
     "propose:after-log",
     "approve:after-one",
+    "apply:after-check",
     "values:after-one",
     "values:after-set",
     "values:after-move",

@@ -19,21 +19,23 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from agent import decide
+from agent.evidence import heard
 from agent.faults import fault
 from agent.follow import source_kinds
 from agent.ner.claims import make_reader
 from agent.ner.load import load_nlp
+from agent.refetch import sent_back_before
 from agent.sources import bodies
 from agent.sources.base import Fetched, is_due
 from agent.sources.http import Client
 from agent.sources.poll import poll
-from agent.sources.similar import clusters
 from agent.store import articles, feeds, progress, queue
 from agent.store.db import Store
-from agent.types import Article, Belief, Fact, Proposal, Skip
+from agent.types import Belief, Fact, Proposal, Skip
 from agent.verify.ask import ask
 from agent.workshop import Workshop
 
@@ -124,18 +126,8 @@ def read(shop: Workshop) -> int:
 
 def merge(shop: Workshop) -> list[Fact | Skip]:
     """Everything that the stored claims add up to."""
-    claims = articles.claims(shop.store)
-    cited = {a.id: a for a in articles.articles_of(shop.store, {claim.article_id for claim in claims})}
-    return decide.merge(
-        claims, cited, shop.settings.policy, shop.clock(),
-        clusters=_stories(list(cited.values())), relations=shop.relations, catalogue=shop.catalogue,
-    )  # fmt: skip
-
-
-def _stories(cited: list[Article]) -> dict[str, str]:
-    """Article id -> the id of the first article of its story: copies of one wire story are one voice."""
-    ordered = sorted(cited, key=lambda article: (article.published_at, article.id))
-    return {ordered[i].id: ordered[group[0]].id for group in clusters(ordered) for i in group}
+    found = heard(shop.store, shop.settings.sources)
+    return found.merged(shop.settings.policy, shop.clock(), shop.relations, shop.catalogue)
 
 
 def propose(shop: Workshop, outcomes: list[Fact | Skip]) -> tuple[tuple[Proposal, ...], tuple[Skip, ...]]:
@@ -152,7 +144,7 @@ def propose(shop: Workshop, outcomes: list[Fact | Skip]) -> tuple[tuple[Proposal
             skips.append(outcome)
         else:
             drafts[fact.key] = (outcome, belief)
-    kept, over = decide.limit([draft for draft, _ in drafts.values()], shop.settings.policy)
+    kept, over = _within_caps(shop, [draft for draft, _ in drafts.values()])
     skips += over
     placed = []
     for draft in sorted(kept, key=lambda d: d.fact.key):
@@ -165,6 +157,18 @@ def propose(shop: Workshop, outcomes: list[Fact | Skip]) -> tuple[tuple[Proposal
     progress.log_skips(shop.store, skips, shop.clock())
     fault("propose:after-log")
     return tuple(p.proposal for p in placed if p.is_new), tuple(skips)
+
+
+def _within_caps(shop: Workshop, drafts: list[Proposal]) -> tuple[list[Proposal], list[Skip]]:
+    """The drafts that may go into the queue. What is pending there already is brought up to date, and counts
+    for nothing.
+    """
+    held = {(p.fact.key, p.fact.object) for p in queue.proposals(shop.store, "pending")}
+    known = [draft for draft in drafts if (draft.fact.key, draft.fact.object) in held]
+    fresh = [draft for draft in drafts if (draft.fact.key, draft.fact.object) not in held]
+    recent = queue.proposed_since(shop.store, shop.clock() - timedelta(days=1))
+    kept, over = decide.limit(fresh, shop.settings.policy, recent)
+    return known + kept, over
 
 
 def _unqueued(store: Store, facts: list[Fact]) -> tuple[list[Fact], list[Skip]]:
@@ -196,9 +200,13 @@ def _ask(shop: Workshop, facts: list[Fact]) -> list[Belief]:
 
 
 def auto_approve(shop: Workshop) -> tuple[Proposal, ...]:
-    """Let the owner's written rules approve; without rules, the default, a person does."""
+    """Let the owner's written rules approve; without rules, the default, a person does. What was sent back
+    because its pages no longer say so waits for a person.
+    """
     approved = []
     for proposal in queue.due(shop.store, shop.clock()):
+        if sent_back_before(shop.store, proposal):
+            continue
         rule = decide.auto_approve(proposal, shop.settings.policy, shop.clock())
         if rule is not None:
             reason = f"policy.auto_approve: {', '.join(rule.relations) or 'every relation'}"

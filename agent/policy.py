@@ -5,8 +5,19 @@ person.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from agent.errors import ConfigError
+
+_NOT_NEGATIVE = (
+    "cool_off_h",
+    "contest_days",
+    "min_score",
+    "max_per_run",
+    "max_per_day",
+    "max_per_relation",
+    "max_per_subject",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +51,11 @@ class Policy:
     `min_publishers`, `cool_off_h`: for every relation; None leaves it to each relation's own.
     `max_age_days`: news older than that proves nothing about today; None for no limit. `contest_days`:
     how long two corroborated answers that overlap block each other. `min_score`: claims that the reader
-    was less sure of do not count. `max_per_run`: proposals of one run. `add_unknown`: also propose what
-    the model has no answer to. `allow_unknown_subjects`: also those outside the catalogue. `protected`:
-    names that no proposal may touch, as subject or as object. `auto_approve`: empty for never.
+    was less sure of do not count. `max_per_run`: proposals of one run; `max_per_day`, `max_per_relation`,
+    `max_per_subject`: within 24 hours, in all, of one relation, of one subject; None for no limit. `refetch`:
+    whether the pages behind an approved proposal are read again before it is compiled. `add_unknown`: also
+    propose what the model has no answer to. `allow_unknown_subjects`: also those outside the catalogue.
+    `protected`: names that no proposal may touch, as subject or as object. `auto_approve`: empty for never.
     """
 
     min_publishers: int | None = None
@@ -51,6 +64,10 @@ class Policy:
     contest_days: float = 7.0
     min_score: float = 0.0
     max_per_run: int = 200
+    max_per_day: int | None = 500
+    max_per_relation: int | None = 200
+    max_per_subject: int | None = 10
+    refetch: Literal["off", "on"] = "on"
     add_unknown: bool = True
     allow_unknown_subjects: bool = False
     protected: tuple[str, ...] = ()
@@ -67,7 +84,7 @@ class Policy:
             raise ConfigError(
                 f"policy.max_age_days must be more than zero, or null for no limit; got {self.max_age_days}"
             )
-        for name in ("cool_off_h", "contest_days", "min_score", "max_per_run"):
+        for name in _NOT_NEGATIVE:
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise ConfigError(f"policy.{name} must be zero or more, got {value}")

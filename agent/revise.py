@@ -1,5 +1,6 @@
 """From approved proposals to a published revision: compile, verify, publish, or say who failed.
 
+    check      approved -> pending            where the pages behind it, read again, no longer say so (`agent.refetch`)
     begin      approved -> editing            under a lease; a dead worker's lease is given back first
     values     what every fact would have to write; a fact that the model cannot be made to say is left out here
     compile    every live and new fact jointly against the base; value vectors are kept in the state folder
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from agent.examine import gate_of
 from agent.faults import fault
+from agent.refetch import check
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
 from agent.store.revisions import Candidate
@@ -32,12 +34,15 @@ _LEASE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """`revision` is the one served now, None when the gate let nothing pass; `failed` maps proposal ids to why."""
+    """`revision` is the one served now, None when the gate let nothing pass; `failed` maps proposal ids to why, `returned` those
+    that are pending again because what they rest on no longer says so.
+    """
 
     revision: Revision | None
     report: Report | None
     added: tuple[Proposal, ...] = ()
     failed: dict[int, str] = field(default_factory=dict)
+    returned: Mapping[int, str] = field(default_factory=dict)
 
 
 def apply(shop: Workshop) -> Revised:
@@ -49,16 +54,17 @@ def apply(shop: Workshop) -> Revised:
         revisions.repair(shop.store)
         leases.release_expired(shop.store, shop.clock(), sole_worker=True)
         current = revisions.current(shop.store)
-        new = queue.proposals(shop.store, "approved")
-        live = queue.proposals(shop.store, "live")
+        checked = check(shop, queue.proposals(shop.store, "approved"))
+        fault("apply:after-check")
+        new, live = checked.kept, queue.proposals(shop.store, "live")
         if not new and {p.id for p in live} == _member_ids(shop, current.id):
-            return Revised(current, None)
+            return Revised(current, None, returned=checked.returned)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         taken = leases.begin_edit(
             shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock()
         )
         try:
-            return _revise(shop, live, taken, owner)
+            return replace(_revise(shop, live, taken, owner), returned=checked.returned)
         except BaseException:
             held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
             leases.release(

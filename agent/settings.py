@@ -102,3 +102,15 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     daemon: DaemonSettings = DaemonSettings()
     given: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a source that contradicts itself."""
+        for number, source in enumerate(self.sources):
+            where = f"sources[{number}] ({source.name})"
+            if not 0 <= source.weight < float("inf"):
+                raise ConfigError(f"{where}: weight must be zero or more, got {source.weight}")
+            if source.aggregator and source.publisher:
+                raise ConfigError(
+                    f"{where}: an aggregator's items each count as their own publisher;"
+                    " leave out `publisher` or `aggregator`"
+                )

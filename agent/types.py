@@ -53,10 +53,11 @@ class SourceSpec:
     """One configured source.
 
     `url` is http(s)://, file://, wikidata:recent or wikidata:sparql, or a plain path to a file (.xml .rss .atom
-    .json .jsonl .html) or to a folder of such files. `publisher` pins the voice that all its items count as; left
-    None, each item counts as the site it names or links to. `allow_private` opens loopback and LAN addresses for this source's own host,
-    never for a host it redirects to. `weight` is for the caller. `body`: items with little text get that of
-    the page they link to.
+    .json .jsonl .html) or to a folder of such files. All its items count as one voice: `publisher`, or where that is None the site that `url` is on.
+    `aggregator`: each item counts as the publisher that it names or links to instead. `weight`: how much the
+    voice counts beside others, 0 for not at all. `allow_private` opens loopback and LAN addresses for this
+    source's own host, never for a host it redirects to. `body`: items with little text get that of the page
+    they link to.
     """
 
     name: str
@@ -65,15 +66,24 @@ class SourceSpec:
     allow_private: bool = False
     weight: float = 1.0
     body: bool = False
+    aggregator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A way by which an article came: through which source, and whom the item there credits."""
+
+    source: str
+    publisher: str
 
 
 @dataclass(frozen=True, slots=True)
 class Article:
     """One item of one source, stored before anything else happens to it.
 
-    `id` is stable over re-fetches (source and guid, else canonical URL, else content). `publisher` is what counts as one
-    independent voice: the registered domain, or the feed's configured name. `simhash` is the 64-bit SimHash of title and text,
-    by which copies of one wire story are found.
+    `id` is stable over re-fetches (source and guid, else canonical URL, else content). `publisher` is whom the item credits:
+    the source's pinned publisher, the site it names or the registered domain it links to; the decider believes that only of
+    aggregators. `simhash` is the 64-bit SimHash of title and text, by which copies of one wire story are found.
     """
 
     id: str
@@ -86,6 +96,15 @@ class Article:
     fetched_at: datetime
     sha256: str
     simhash: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page behind an article as it is today: its plain text, or that it is gone, or that it could not be read."""
+
+    status: Literal["read", "gone", "unread"]
+    text: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,12 @@ def test_a_missing_named_file_is_an_error(folder: Path) -> None:
         ("sources: {name: a}", r"factd\.yaml: sources: expected a list"),
         ("sources: [{name: a, url: b, publihser: c}]", r"factd\.yaml: .*did you mean 'publisher'"),
         ("sources: [{name: a}]", r"factd\.yaml: sources\[0\]: 'url' is missing"),
+        ("sources: [{name: a, url: b, weight: -1}]", r"factd\.yaml: sources\[0\] \(a\): weight must be zero"),
+        ("sources: [{name: a, url: b, weight: .nan}]", r"factd\.yaml: sources\[0\] \(a\): weight must be zero"),
+        (
+            "sources: [{name: a, url: b, publisher: p, aggregator: true}]",
+            r"factd\.yaml: sources\[0\] \(a\): an aggregator's items",
+        ),
         ("- a", r"factd\.yaml: expected a mapping"),
         ("model: {path: x", r"factd\.yaml, line \d+, column \d+: not valid YAML"),
     ],
@@ -306,6 +312,7 @@ def test_the_example_says_a_word_on_every_section() -> None:
         "allow_private",
         "body",
         "weight",
+        "aggregator",
     }
 
 

@@ -187,6 +187,22 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
         "A 30 change Y; B 20 state Y; B 0 state X undated",
         {"X": "outdated", "Y": "fact"},
     ),
+    "two undated items name the old holder": (
+        "A 30 change Y; B 20 state Y; C 0 state X undated; D 0 change X undated",
+        {"X": "undated", "Y": "fact"},
+    ),
+    "one of two is undated": (
+        "A 30 change Y; B 20 state Y; C 2 state X; D 0 change X undated",
+        {"X": "undated", "Y": "fact"},
+    ),
+    "two articles with clocks that run ahead": (
+        "A 30 change Y; B 20 state Y; C -500 state X; D -3 change X",
+        {"X": "undated", "Y": "fact"},
+    ),
+    "where no article bears a date, that of its arrival stands in": (
+        "A 9 state Y undated; B 8 state Y undated; C 3 state X undated; D 2 state X undated",
+        {"X": "fact", "Y": "outdated"},
+    ),
     "undated items count where there is nothing else": ("A 30 change Y; B 3 state Y undated", {"Y": "fact"}),
     # corrections
     "a correction": ("A 10 change X; A 9 change Y; B 8 state Y", {"X": "outdated", "Y": "fact"}),
@@ -482,6 +498,32 @@ def test_an_older_claim_never_replaces_the_winner(
     after = facts(News([*lines, f"{publisher} {days} {kind} {name}"]).merged(catalogue))
     if before and after:
         assert after[0].object == before[0].object
+
+
+@given(
+    LINES,
+    st.lists(
+        st.builds(
+            "{} {} {} {}{}".format,
+            st.sampled_from("ABCDEF"),
+            st.sampled_from([0, 3, 40, -1, -900]),
+            st.sampled_from(["state", "change", "end", "acting"]),
+            st.sampled_from("XYZW"),
+            st.just(" undated"),
+        ),
+        max_size=6,
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_nothing_undated_undoes_what_is_dated(
+    catalogue: Catalogue, lines: list[str], undated: list[str]
+) -> None:
+    """Nor what bears a date of the future: it arrives as undated."""
+    lines = [line.replace(" undated", "") for line in lines]
+    before = facts(News(lines).merged(catalogue))
+    after = facts(News([*lines, *undated]).merged(catalogue))
+    if before:
+        assert [f.object for f in after] == [before[0].object]
 
 
 @given(LINES)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.decide import auto_approve, limit, propose
 from agent.errors import InputError
@@ -82,6 +84,58 @@ def test_the_cap_keeps_the_best_evidence_first() -> None:
     assert [p.fact.subject for p in kept] == ["b", "c", "d"]
     assert [(s.subject, s.code) for s in left] == [("a", "over_limit")]
     assert limit(drafts, OPEN)[1] == [] and limit(drafts, replace(OPEN, max_per_run=0))[0] == []
+
+
+def keys(*drafts: Proposal) -> list[tuple[str, str]]:
+    return [p.fact.key for p in drafts]
+
+
+@pytest.mark.parametrize(
+    ("policy", "recent", "codes"),
+    [
+        (replace(OPEN, max_per_day=2), [], {"c": "over_day", "d": "over_day"}),
+        (replace(OPEN, max_per_day=5), keys(*[draft("z", 2)] * 4), dict.fromkeys("bcd", "over_day")),
+        (replace(OPEN, max_per_relation=3), [], {"d": "over_relation"}),
+        (replace(OPEN, max_per_relation=3), [("z", "capital")] * 9, {"d": "over_relation"}),
+        (replace(OPEN, max_per_subject=1), [], {}),
+        (replace(OPEN, max_per_subject=1), [("a", "capital"), ("z", "ceo")], {"a": "over_subject"}),
+        (replace(OPEN, max_per_run=3), [("z", "ceo")] * 99, {"d": "over_limit"}),
+        (replace(OPEN, max_per_day=None, max_per_relation=None, max_per_subject=None), [("a", "ceo")] * 999, {}),
+    ],
+)  # fmt: skip
+def test_each_cap_says_which_it_is(
+    policy: Policy, recent: list[tuple[str, str]], codes: dict[str, str]
+) -> None:
+    drafts = [draft(name, 2, days) for days, name in enumerate("abcd")]
+    kept, left = limit(drafts, policy, recent)
+    assert {s.subject: s.code for s in left} == codes
+    assert {p.fact.subject for p in kept} == set("abcd") - set(codes)
+    for skip in left:
+        key = skip.code.replace("over_", "policy.max_per_").replace("limit", "run")
+        assert key in skip.reason and f"{getattr(policy, key.removeprefix('policy.'))}" in skip.reason
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ceo", "capital"])), max_size=12),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ceo", "capital"])), max_size=12),
+    st.integers(0, 6),
+    st.integers(0, 4),
+    st.integers(0, 3),
+)
+def test_no_cap_is_passed_and_nothing_is_lost(
+    drafted: list[tuple[str, str]], recent: list[tuple[str, str]], day: int, relation: int, subject: int
+) -> None:
+    policy = Policy(max_per_day=day, max_per_relation=relation, max_per_subject=subject)
+    drafts = [replace(draft("x", 2), fact=replace(FACT, subject=s, relation=r)) for s, r in drafted]
+    kept, left = limit(drafts, policy, recent)
+    assert len(kept) + len(left) == len(drafts)
+    if kept:
+        counted = [*recent, *keys(*kept)]
+        assert len(counted) <= max(day, len(recent))
+        for key in keys(*kept):
+            assert sum(k[1] == key[1] for k in counted) <= relation
+            assert sum(k[0] == key[0] for k in counted) <= subject
+    assert limit(kept, policy, recent) == (kept, [])
 
 
 RULE = AutoRule(relations=("ceo",), min_publishers=3, min_age_h=24)

@@ -30,6 +30,7 @@ from agent.cli import (
     revisions,
     run,
     stats,
+    timeline,
 )
 from agent.cli.session import Session
 from agent.cli.text import err
@@ -91,6 +92,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(feeds.app, name="feeds")
 app.command("run")(run.run)
 app.command("plan")(run.plan)
+app.command("timeline")(timeline.timeline)
 app.add_typer(queue.app, name="queue")
 app.command("apply")(run.apply)
 app.command("verify")(ask.verify)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.explain import skip_lines
 from agent.cli.progress import ProgressLine
 from agent.cli.session import Session, session
 from agent.cli.text import day, emit, err, out, out_lines, plural, table, terminal_width
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CHANGES_PENDING = 3
 REFUSED = 4
 PARTLY = 5
+RETURNED = 7
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
@@ -144,18 +146,6 @@ def _show_plan(asked: Session, found: Gathered, explain: bool) -> None:
         asked.note("nothing was changed; `factd run --once` puts them into the queue")
 
 
-def skip_lines(skips: Sequence[Any]) -> list[str]:
-    """Skips by code, the most frequent code first."""
-    groups: dict[str, list[Any]] = {}
-    for skip in skips:
-        groups.setdefault(skip.code, []).append(skip)
-    lines: list[str] = []
-    for code, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines += ["", f"{code} ({len(group)})"]
-        lines += [f"  {s.subject}, {s.relation}, {s.object or '?'}: {s.reason}" for s in group]
-    return lines
-
-
 def _show_round(asked: Session, found: Gathered, revised: Revised | None) -> None:
     articles = sum(len(f.articles) for f in found.fetched)
     counts = (
@@ -181,6 +171,7 @@ def _show_revised(asked: Session, revised: Revised) -> None:
         out()
     rows = [("live", p.id, f"{p.fact.subject}, {p.fact.relation}: {p.fact.object}") for p in revised.added]
     rows += [("failed", i, why) for i, why in sorted(revised.failed.items())]
+    rows += [("pending again", i, why) for i, why in sorted(revised.returned.items())]
     if rows:
         out_lines(table(("", "id", "what"), rows))
     if revised.report is None:
@@ -204,6 +195,7 @@ def _revised_record(revised: Revised) -> dict[str, Any]:
         "revision": None if revised.revision is None else revised.revision.id,
         "added": [p.id for p in revised.added],
         "failed": [{"id": i, "reason": why} for i, why in sorted(revised.failed.items())],
+        "returned": [{"id": i, "reason": why} for i, why in sorted(revised.returned.items())],
         "report": None if revised.report is None else report_record(revised.report),
     }
 
@@ -214,6 +206,8 @@ def _leave(revised: Revised) -> None:
         raise typer.Exit(PARTLY if revised.added else REFUSED)
     if revised.revision is None:
         raise typer.Exit(REFUSED)
+    if revised.returned:
+        raise typer.Exit(PARTLY if revised.added else RETURNED)
 
 
 def _tell_sources(found: Gathered) -> None:

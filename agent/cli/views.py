@@ -99,6 +99,7 @@ def request_record(request: EditRequest) -> Record:
 def article_record(article: Article) -> Record:
     return {
         "id": article.id,
+        "source": article.source,
         "publisher": article.publisher,
         "url": article.url,
         "title": article.title,
@@ -155,7 +156,11 @@ def evidence_lines(claims: Sequence[Claim], cited: Mapping[str, Article]) -> lis
     lines = ["", "evidence:"]
     for claim in claims:
         article = cited.get(claim.article_id)
-        source = f"{article.publisher}: {article.title}" if article else "(the article is gone)"
+        source = (
+            f"{article.publisher} (source {article.source}): {article.title}"
+            if article
+            else "(the article is gone)"
+        )
         lines += [f"  {day(claim.as_of)}  {claim.kind}  {safe_text(source)}", f'      "{claim.sentence}"']
         if article and article.url:
             lines.append(f"      {article.url}")

@@ -7,7 +7,7 @@ Everything here reads the lower-case symbol line of `symbols.py`.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from agent.ner.names import COMPANY_WORDS
 from agent.types import ClaimKind
@@ -104,6 +104,36 @@ _YEAR = re.compile(
     r"\b(?:in|since|during|back in|until|from)(?: (?:early|late|mid))?(?: [a-z]+)? ((?:19|20)\d\d)\b"
 )
 
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    "(?:january|february|march|april|may|june|july|august|september|october|november|december|"
+    "(?:jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\\b\\.?)"
+)
+_DAY = r"(?P<{}>[0-3]?\d)(?:st|nd|rd|th)?"
+_OF_YEAR = r"(?: ,)?(?: of)? (?P<{}>(?:19|20)\d\d)"
+_WHEN = (
+    rf"(?:(?:in|since|back in)(?: (?:early|late|mid|mid -))? (?:early-|late-|mid-)?(?P<m1>{_MONTH})(?:{_OF_YEAR.format('y1')})?"
+    rf"|(?:on|since) {_DAY.format('d2')}(?: of)? (?P<m2>{_MONTH})(?:{_OF_YEAR.format('y2')})?"
+    rf"|(?:on|since) (?P<m3>{_MONTH}) {_DAY.format('d3')}(?:{_OF_YEAR.format('y3')})?"
+    r"|(?P<last>last (?:year|month))"
+    r"|(?P<count>a|one|two|three|four|five|six|seven|eight|nine|ten|\d\d?) (?P<unit>week|month|year)s? ago)(?![\w-])"
+)
+_COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_UNIT_DAYS = {"week": 7, "month": 30, "year": 365}
+# The date must stand with the taking of the office, in one clause: "took office in May", not "took office and
+# said that sales fell in May".
+_TAKES = (
+    "appointed|named|installed|elected|hired|promoted|inaugurated|sworn in|became|took (?:office|over|charge|up|the)|"
+    "assumed|joined|succeeded|replaced|started|in (?:office|charge|power|post)|moved|been"
+)
+_BREAK = (
+    r"(?:[,;:()]|who|which|that|and|but|after|before|when|while|said|says|to|"
+    r"as(?! (?:its |the |his |her )?(?:new |first )?<))(?![\w-])"
+)
+_TAKEN_WHEN = re.compile(rf"\b(?:{_TAKES})(?: (?!{_BREAK})\S+){{0,12}}? {_WHEN}")
+_OPENS_WHEN = re.compile(rf"^{_WHEN}(?= ,| <)")
+_NEAR = timedelta(days=31)  # of a date without a year so close ahead nobody knows which year is meant
+
 
 def worse(a: ClaimKind, b: ClaimKind) -> ClaimKind:
     """Of two kinds, the one that says less about today."""
@@ -178,8 +208,62 @@ def leaves_later(line: str) -> bool:
 
 
 def past_date(line: str, published_at: datetime) -> datetime | None:
-    """The middle of a year before the article's that the line names ("in 2019"), None if it names none."""
+    """When the line says that it happened, where that is plain and before the article: the middle of the
+    month, year or time that stands with the taking of the office ("took office on 5 May", "appointed in March",
+    "two years ago"), else the middle of an earlier year that the line names ("in 2019"). None if it names none.
+    """
+    found = _OPENS_WHEN.match(line) or _TAKEN_WHEN.search(line)
+    if found is not None:
+        return _moment(found, published_at)
     years = [int(y) for y in _YEAR.findall(line)]
     if not years or max(years) >= published_at.year:
         return None
     return datetime(max(years), 7, 1, tzinfo=UTC)
+
+
+def _moment(found: re.Match[str], published_at: datetime) -> datetime | None:
+    """The middle of what a match of _WHEN names, None where that is not clearly before `published_at`."""
+    if found["last"]:
+        return _last(found["last"].endswith("year"), published_at)
+    if found["unit"]:
+        word = found["count"]
+        count = _COUNTS.index(word) + 1 if word in _COUNTS else 1 if word == "a" else int(word)
+        return published_at - timedelta(days=count * _UNIT_DAYS[found["unit"]])
+    number = next(n for n in "123" if found[f"m{n}"])
+    month = _MONTHS.index(found[f"m{number}"][:3]) + 1
+    day = int(found[f"d{number}"]) if number != "1" else 0
+    year = found[f"y{number}"]
+    if year is None:
+        return _recent(month, day, published_at)
+    at = _day(int(year), month, day)
+    return at if at is not None and at < published_at and _settled(at, day, published_at) else None
+
+
+def _recent(month: int, day: int, published_at: datetime) -> datetime | None:
+    """The last such day or month before the article."""
+    at = _day(published_at.year, month, day)
+    if at is None or not _settled(at, day, published_at):
+        return None
+    if at <= published_at:
+        return at
+    return None if at - published_at < _NEAR else _day(published_at.year - 1, month, day)
+
+
+def _settled(at: datetime, day: int, published_at: datetime) -> bool:
+    """A month without a day says nothing about an article of the same month."""
+    return bool(day) or (at.year, at.month) != (published_at.year, published_at.month)
+
+
+def _last(is_year: bool, published_at: datetime) -> datetime | None:
+    if is_year:
+        return datetime(published_at.year - 1, 7, 1, tzinfo=UTC)
+    before = published_at.replace(day=1) - timedelta(days=1)
+    return _day(before.year, before.month, 0)
+
+
+def _day(year: int, month: int, day: int) -> datetime | None:
+    """Noon of that day, of the fifteenth where `day` is 0; None for 31 June."""
+    try:
+        return datetime(year, month, day or 15, 12, tzinfo=UTC)
+    except ValueError:
+        return None

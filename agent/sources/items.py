@@ -147,18 +147,18 @@ def distinct(articles: Iterable[Article]) -> tuple[Article, ...]:
 
 
 def _identity(source: str, guid: str, url: str, title: str, text: str) -> str:
-    # A guid is only unique inside its feed; a URL is the same page whoever links to it.
+    # Unique inside a source only: no feed may take the place of another's article by naming its guid or url.
     if guid:
         parts = ("guid", source, guid)
     elif url:
-        parts = ("url", url_key(url), "")
+        parts = ("url", source, url_key(url))
     else:
         parts = ("content", title, text)
     return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _publisher(item: Item, url: str, spec: SourceSpec) -> str:
-    """The voice behind the item: in an aggregator's feed, the site it credits or links to."""
+    """Whom the item credits, else the site it links to."""
     return (
         (spec.publisher or "").strip()
         or clean_line(item.publisher)

@@ -1,8 +1,8 @@
 """Articles as they came, and what was read in them.
 
 An article is stored before anything else happens to it. The same text under another id is the same article
-(the first that came counts); a new wording under a known id replaces the text, keeps the old one aside, and
-makes the article unread again.
+(the first that came counts, and by which further ways it came is kept); a new wording under a known id, from
+the same source, replaces the text, keeps the old one aside, and makes the article unread again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.errors import StoreError, UnknownId
 from agent.faults import fault
 from agent.store.codec import storable, to_text, to_time
 from agent.store.db import Row, Store
-from agent.types import Article, Claim, ClaimKind, FactKey
+from agent.types import Article, Claim, ClaimKind, Copy, FactKey
 
 _SIGN = 1 << 63
 _WORD = 1 << 64
@@ -73,11 +73,19 @@ def _add_one(store: Store, article: Article) -> str:
     )
     if inserted.rowcount == 1:
         return "new"
-    return "revised" if _revise(store, article) else "known"
+    if _revise(store, article):
+        return "revised"
+    store.run(
+        "INSERT OR IGNORE INTO article_copy SELECT id, ?1, ?2 FROM article"
+        " WHERE sha256 = ?3 AND (source <> ?1 OR publisher <> ?2)",
+        (article.source, article.publisher, article.sha256),
+    )
+    return "known"
 
 
 def _revise(store: Store, article: Article) -> bool:
-    """Replace the text of a known id by a later, never seen wording.
+    """Replace the text of a known id by a later, never seen wording of the same source: no other may put
+    words into its mouth. Those who printed the old wording have not printed this one.
 
     A wording seen before is an old copy, or a feed that wavers.
     """
@@ -86,14 +94,16 @@ def _revise(store: Store, article: Article) -> bool:
         (article.sha256,),
     )
     newer = store.row(
-        "SELECT 1 FROM article WHERE id = ? AND fetched_at < ?", (article.id, to_text(article.fetched_at))
+        "SELECT 1 FROM article WHERE id = ? AND fetched_at < ? AND source = ?",
+        (article.id, to_text(article.fetched_at), article.source),
     )
     if seen is not None or newer is None:
         return False
     store.run(
-        "INSERT INTO article_old SELECT sha256, id, title, text, fetched_at FROM article WHERE id = ?",
+        "INSERT OR IGNORE INTO article_old SELECT sha256, id, title, text, fetched_at FROM article WHERE id = ?",
         (article.id,),
     )
+    store.run("DELETE FROM article_copy WHERE article_id = ?", (article.id,))
     store.run(
         "UPDATE article SET url = ?, title = ?, text = ?, fetched_at = ?, sha256 = ?, simhash = ?"
         " WHERE id = ?",
@@ -109,6 +119,14 @@ def _revise(store: Store, article: Article) -> bool:
     )
     store.run("DELETE FROM article_read WHERE article_id = ?", (article.id,))
     return True
+
+
+def copies(store: Store) -> dict[str, tuple[Copy, ...]]:
+    """Article id -> the further ways by which its text came."""
+    found: dict[str, tuple[Copy, ...]] = {}
+    for row in store.rows("SELECT * FROM article_copy ORDER BY article_id, source, publisher"):
+        found[row["article_id"]] = (*found.get(row["article_id"], ()), Copy(row["source"], row["publisher"]))
+    return found
 
 
 def get(store: Store, article_id: str) -> Article:
@@ -219,6 +237,16 @@ def add_claims(store: Store, claims: Iterable[Claim], now: datetime) -> int:
                 "UPDATE claim SET retired_at = NULL WHERE id = ? AND retired_at IS NOT NULL", (claim.id,)
             )
     return new
+
+
+def retire(store: Store, ids: Iterable[str], now: datetime) -> None:
+    """Let claims count no longer; what cites them still finds them."""
+    with store.writing():
+        for claim_id in ids:
+            store.run(
+                "UPDATE claim SET retired_at = ? WHERE id = ? AND retired_at IS NULL",
+                (to_text(now), claim_id),
+            )
 
 
 def claims(store: Store, key: FactKey | None = None) -> tuple[Claim, ...]:

@@ -44,7 +44,20 @@ def skips_and_stages(conn: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (first, skips_and_stages)
+def copies_and_returns(conn: sqlite3.Connection) -> None:
+    """By which further ways a text came, and the way back from approved to pending."""
+    conn.execute(
+        """
+        CREATE TABLE article_copy (
+            article_id TEXT NOT NULL REFERENCES article (id), source TEXT NOT NULL, publisher TEXT NOT NULL,
+            PRIMARY KEY (article_id, source, publisher)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+    conn.execute("INSERT INTO transition (from_status, to_status) VALUES ('approved', 'pending')")
+
+
+MIGRATIONS: tuple[Migration, ...] = (first, skips_and_stages, copies_and_returns)
 
 
 def create(conn: sqlite3.Connection, now: datetime) -> None:

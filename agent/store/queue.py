@@ -58,9 +58,11 @@ __all__ = [
     "live_facts",
     "proposals",
     "propose",
+    "proposed_since",
     "reject",
     "reopen",
     "request",
+    "send_back",
     "take_back",
 ]
 
@@ -277,6 +279,17 @@ def reopen(store: Store, proposal_id: int, *, reason: str, who: str, now: dateti
         return get(store, proposal_id)
 
 
+def send_back(store: Store, proposal_id: int, *, reason: str, who: str, now: datetime) -> Proposal:
+    """approved -> pending: before it is applied a person is to look at it again, for this reason.
+
+    Raises UsageError without a reason, UnknownId, StaleState.
+    """
+    _need_reason(proposal_id, reason)
+    with store.writing():
+        take(store, proposal_id, Step("approved", "pending", {"decided_at": None}), Note(who, now, reason))
+        return get(store, proposal_id)
+
+
 def take_back(store: Store, proposal_id: int, *, reason: str, who: str, now: datetime) -> Proposal:
     """live -> rolled_back: the next revision is compiled without it; the current one is not changed by this.
 
@@ -314,6 +327,17 @@ def due(store: Store, now: datetime) -> tuple[Proposal, ...]:
         (to_text(now),),
     )
     return tuple(proposal_in(row) for row in rows)
+
+
+def proposed_since(store: Store, at: datetime, who: str = "factd") -> tuple[FactKey, ...]:
+    """The (subject, relation) of each proposal that `who` made pending after `at`, once for each time."""
+    rows = store.rows(
+        "SELECT subject, relation FROM proposal_event JOIN proposal ON proposal.id = proposal_id"
+        " WHERE at > ? AND who = ? AND to_status = 'pending' AND from_status IN ('', 'rejected')"
+        " ORDER BY proposal_event.id",
+        (to_text(at), who),
+    )
+    return tuple((row["subject"], row["relation"]) for row in rows)
 
 
 def belief(store: Store, proposal_id: int) -> Belief | None:

@@ -1,4 +1,4 @@
--- The state of factd: what was read, what is proposed, what the model was made of. Version 2.
+-- The state of factd: what was read, what is proposed, what the model was made of. Version 3.
 --
 -- This file is what a new database is made from; `migrations.py` brings an older one to the same shape, and a
 -- test compares the two. Every time is ISO-8601 text in UTC with microseconds and "+00:00", so that text
@@ -88,6 +88,7 @@ INSERT INTO transition (from_status, to_status) VALUES
     ('pending',     'superseded'),    -- a newer object for the same key came, or the same fact is live again
     ('approved',    'editing'),       -- the worker took it, with a lease
     ('approved',    'rejected'),      -- a person thought again
+    ('approved',    'pending'),       -- what it rests on no longer says so
     ('approved',    'superseded'),    -- another object for the same key was approved, or the same fact is live again
     ('editing',     'approved'),      -- the lease ran out, or the worker gave it back
     ('editing',     'verified'),      -- the gate let it pass
@@ -258,4 +259,14 @@ CREATE TABLE stage (
     name    TEXT PRIMARY KEY,
     done_at TEXT NOT NULL,
     detail  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+------------------------------------------------------------------------------ version 3: the ways that texts come by
+
+-- The same text through another source, or crediting another publisher, than the article's own row says.
+CREATE TABLE article_copy (
+    article_id TEXT NOT NULL REFERENCES article (id),
+    source     TEXT NOT NULL,
+    publisher  TEXT NOT NULL,
+    PRIMARY KEY (article_id, source, publisher)
 ) STRICT, WITHOUT ROWID;

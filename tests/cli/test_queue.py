@@ -42,7 +42,7 @@ def test_show_tells_evidence_and_history(world: World) -> None:
         queue.approve(store, 1, who="eva", now=datetime(2026, 3, 2, tzinfo=UTC), reason="seen it")
     shown = world.run("queue", "show", 1)
     assert "Bordurian Prime Minister Ana Lopes said so." in shown.out
-    assert "a.example: Zor [2Jnews" in shown.out
+    assert "a.example (source feed): Zor [2Jnews" in shown.out
     assert "approved  by eva: seen it" in shown.out
     found = world.run("queue", "show", 1, "--json").json
     assert found["evidence"][0]["article"]["url"] == "https://a.example/1"

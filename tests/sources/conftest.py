@@ -12,6 +12,7 @@ import pytest
 
 from agent.sources.base import SourceSpec
 from agent.sources.http import Client
+from agent.sources.text import registered_domain
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 Page = Callable[[BaseHTTPRequestHandler], None]
@@ -50,6 +51,12 @@ def site() -> Iterator[Site]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def suffixes_read() -> None:
+    """Reading the list of suffixes takes longer than Hypothesis allows a first example."""
+    registered_domain("https://paper.example/")
 
 
 @pytest.fixture(scope="session")

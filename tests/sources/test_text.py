@@ -128,6 +128,16 @@ def test_one_page_under_many_links_has_one_key() -> None:
         ("https://93.184.216.34/", "93.184.216.34"),
         ("https://[2606:4700::1]/", "2606:4700::1"),
         ("https://localhost/", "localhost"),
+        ("https://news.gov.in/", "news.gov.in"),
+        ("https://www.city.kawasaki.jp/", "city.kawasaki.jp"),  # an exception of the list
+        ("https://a.b.paper.com.ng:8443/x", "paper.com.ng"),
+        ("https://one.github.io/", "github.io"),  # free for the taking: one voice
+        ("https://www.Bücher.example/", "xn--bcher-kva.example"),
+        ("https://xn--bcher-kva.example/", "xn--bcher-kva.example"),
+        ("https://аpple.example/", "xn--pple-43d.example"),  # its first letter is Cyrillic
+        ("https://co.uk/", "co.uk"),
+        ("https://paper.example./x", "paper.example"),
+        ("https://user@paper.example/", "paper.example"),
         ("/no/url", ""),
     ],
 )

@@ -10,7 +10,7 @@ from agent.errors import StoreError, UnknownId
 from agent.store import articles, feeds
 from agent.store.articles import Added, _signed
 from agent.store.db import Store
-from agent.types import FeedState
+from agent.types import Copy, FeedState
 from tests.store.samples import NOW, article, claim, day
 
 
@@ -27,6 +27,34 @@ def test_the_same_text_under_another_id_is_the_same_article(store: Store) -> Non
     copy = article(1, id="other:9", publisher="copycat.example")
     assert articles.add(store, [copy]).known == ("other:9",)
     assert articles.count(store) == 1
+
+
+def test_by_which_further_ways_a_text_came_is_kept_once(store: Store) -> None:
+    articles.add(store, [article(1), article(1)])
+    assert articles.copies(store) == {}
+    copies = [article(1, id="x:1", source="x"), article(1, id="y:1", source="x", publisher="y.example")]
+    articles.add(store, [*copies, *copies])
+    publisher = article(1).publisher
+    assert articles.copies(store) == {"feed:1": (Copy("x", publisher), Copy("x", "y.example"))}
+    articles.add(store, [article(1, text="Corrected.", sha256="c" * 64, fetched_at=day(5))])
+    assert articles.copies(store) == {}, "nobody else has printed the new wording"
+
+
+def test_no_other_source_puts_words_into_an_articles_mouth(store: Store) -> None:
+    articles.add(store, [article(1)])
+    forged = article(1, source="evil", text="Forged.", sha256="f" * 64, fetched_at=day(5))
+    assert articles.add(store, [forged]).known == ("feed:1",)
+    assert articles.get(store, "feed:1") == article(1)
+    assert articles.copies(store) == {}, "it did not print this text"
+
+
+def test_two_articles_that_once_had_the_same_wording_can_both_be_revised(store: Store) -> None:
+    old = article(1)
+    articles.add(store, [old])
+    articles.add(store, [replace(old, text="B", sha256="b" * 64, fetched_at=day(5))])
+    articles.add(store, [replace(old, id="feed:2")])
+    changed = replace(old, id="feed:2", text="C", sha256="c" * 64, fetched_at=day(6))
+    assert articles.add(store, [changed]).revised == ("feed:2",)
 
 
 def test_a_new_wording_is_read_again_and_the_old_one_kept(store: Store) -> None:

@@ -16,6 +16,7 @@ from agent.errors import StoreError
 from agent.store import articles, queue
 from agent.store.codec import to_text
 from agent.store.db import DATABASE, Store, open_store, read_store
+from agent.store.migrations import MIGRATIONS
 from tests.store.samples import NOW, article, fact, propose, tree
 
 
@@ -170,7 +171,7 @@ def test_many_may_create_it_at_once(folder: Path) -> None:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 6
     with read_store(folder) as store:
-        assert len(store.rows("SELECT * FROM migration")) == 2
+        assert len(store.rows("SELECT * FROM migration")) == len(MIGRATIONS)
 
 
 def test_importing_the_store_loads_nothing_heavy() -> None:

@@ -81,6 +81,14 @@ class QueueMachine(RuleBasedStateMachine):
         assert (again.proposal.id, again.is_new) == (got.proposal.id, False)
 
     @rule(proposal_id=some_id)
+    def send_back(self, proposal_id: int) -> None:
+        self.step(
+            proposal_id,
+            ("approved",),
+            lambda one: queue.send_back(self.store, one, reason="the page is gone", now=self.now, **WHO),
+        )
+
+    @rule(proposal_id=some_id)
     def approve(self, proposal_id: int) -> None:
         self.step(proposal_id, ("pending",), lambda one: queue.approve(self.store, one, now=self.now, **WHO))
 

@@ -1,0 +1,126 @@
+"""Before approved proposals are compiled, the pages behind them are read again. `agent.support` decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from agent import support
+from agent.decide import needed_for
+from agent.eligible import Names, fold, index
+from agent.evidence import Heard, heard
+from agent.ner.claims import Reader, make_reader
+from agent.ner.load import load_nlp
+from agent.sources.http import Client
+from agent.sources.page import fetch_page, is_web
+from agent.store import articles, queue
+from agent.store.db import Store
+from agent.types import Article, Claim, Page, Proposal
+from agent.voices import Evidence
+from agent.workshop import Workshop
+
+WHO = "refetch"
+_THREADS = 4
+_BUDGET_S = 300.0  # for all pages of one run; what is not read by then proves nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`kept` go on; `returned` maps the id of each proposal that is pending again to why."""
+
+    kept: tuple[Proposal, ...]
+    returned: Mapping[int, str]
+
+
+def check(shop: Workshop, approved: Sequence[Proposal]) -> Checked:
+    """Read the pages behind `approved` again and send back what they no longer support, in one transaction for
+    each proposal. A proposal that was sent back before and approved again by a person goes on unread.
+    """
+    wanted = [p for p in approved if p.fact.evidence and p.fact.relation in shop.relations]
+    wanted = [p for p in wanted if not sent_back_before(shop.store, p)]
+    if shop.settings.policy.refetch == "off" or not wanted or not any(map(is_web, shop.settings.sources)):
+        return Checked(tuple(approved), {})
+    cited = {p.id: articles.claims_by_id(shop.store, p.fact.evidence) for p in wanted}
+    read = heard(shop.store, shop.settings.sources, cited_by=[c for claims in cited.values() for c in claims])
+    evidence = {p.id: read.evidence(cited[p.id], shop.clock()) for p in wanted}
+    pages = _pages(shop, read, [item for items in evidence.values() for item in items])
+    if not pages:
+        return Checked(tuple(approved), {})
+    looks = _looks(shop, read, evidence, pages)
+    returned: dict[int, str] = {}
+    for proposal in wanted:
+        items = evidence[proposal.id]
+        gone = support.lost(items, looks)
+        needed = needed_for(shop.relations[proposal.fact.relation], shop.settings.policy)
+        if why := support.objection(items, gone, needed):
+            held = {e.claim.id for e in items if e.publisher not in gone}
+            _send_back(shop, proposal, why, {e.claim.id for e in items} - held)
+            returned[proposal.id] = why
+    return Checked(tuple(p for p in approved if p.id not in returned), returned)
+
+
+def sent_back_before(store: Store, proposal: Proposal) -> bool:
+    """Whether its pages were found wanting once: then a person decides, and the last word is theirs."""
+    return any(event.who == WHO for event in queue.events(store, proposal.id))
+
+
+def _send_back(shop: Workshop, proposal: Proposal, why: str, claims: Iterable[str]) -> None:
+    """Back to pending, and the claims that no longer hold count no longer."""
+    with shop.store.writing():
+        queue.send_back(shop.store, proposal.id, reason=why, who=WHO, now=shop.clock())
+        articles.retire(shop.store, claims, shop.clock())
+
+
+def _pages(shop: Workshop, read: Heard, evidence: Iterable[Evidence]) -> dict[str, Page]:
+    """The pages of the articles that decide and that came from the web, by article id."""
+    sources = {source.name: source for source in shop.settings.sources if is_web(source)}
+    wanted = [read.cited[i] for i in support.to_look_at(evidence)]
+    wanted = [a for a in wanted if a.source in sources and a.url.startswith(("http://", "https://"))]
+    client, until = Client(), time.monotonic() + _BUDGET_S
+
+    def one(article: Article) -> Page:
+        if time.monotonic() > until:
+            return Page("unread", message="there was no time left")
+        return fetch_page(article.url, sources[article.source], client)
+
+    found: dict[str, Page] = {}
+    with ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="refetch") as pool:
+        for article, page in zip(wanted, pool.map(one, wanted), strict=True):
+            found[article.id] = page
+            shop.progress("read again", len(found), len(wanted))
+    return found
+
+
+def _looks(
+    shop: Workshop, read: Heard, evidence: Mapping[int, Sequence[Evidence]], pages: Mapping[str, Page]
+) -> dict[str, support.Look]:
+    """What each page says of each claim that was read in its article, by claim id."""
+    texts = [i for i, page in pages.items() if page.status == "read"]
+    on_page: dict[str, list[Claim]] = {}
+    if texts:
+        reader: Reader = make_reader(load_nlp(shop.settings.ner), shop.catalogue, shop.relations)
+        bare = [replace(read.cited[i], title="", text=pages[i].text) for i in texts]
+        on_page = dict(zip(texts, reader.read_many(bare), strict=True))
+    names = index(shop.catalogue)
+    claims = {
+        e.claim.id: e.claim for items in evidence.values() for e in items if e.claim.article_id in pages
+    }
+    found: dict[str, support.Look] = {}
+    for claim in claims.values():
+        same = [
+            c
+            for c in on_page.get(claim.article_id, ())
+            if _meant(shop, names, c) == _meant(shop, names, claim)
+        ]
+        article = read.cited[claim.article_id]
+        found[claim.id] = support.look(claim, article, pages[claim.article_id], same)
+    return found
+
+
+def _meant(shop: Workshop, names: Names, claim: Claim) -> tuple[str, str, str]:
+    """Subject, relation and object of a claim, so that spellings of one are equal."""
+    relation = shop.relations[claim.relation]
+    subject = names.canonical(claim.subject, relation.subject, relation.kinds)
+    return (fold(subject), claim.relation, fold(names.canonical(claim.object, relation.object)))
