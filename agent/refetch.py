@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from agent import support
 from agent.decide import needed_for
@@ -13,11 +14,14 @@ from agent.eligible import Names, fold, index
 from agent.evidence import Heard, heard
 from agent.ner.claims import Reader, make_reader
 from agent.ner.load import load_nlp
+from agent.sources.bodies import PAUSE_S
 from agent.sources.http import Client
-from agent.sources.page import fetch_page, is_web
+from agent.sources.page import fetch_page, is_web, private_host
+from agent.sources.pages import PageReaderMissing
+from agent.sources.robots import Robots, robots_of
 from agent.store import articles, queue
 from agent.store.db import Store
-from agent.types import Article, Claim, Page, Proposal
+from agent.types import Article, Claim, Page, Proposal, SourceSpec
 from agent.voices import Evidence
 from agent.workshop import Workshop
 
@@ -34,9 +38,9 @@ class Checked:
     returned: Mapping[int, str]
 
 
-def check(shop: Workshop, approved: Sequence[Proposal]) -> Checked:
+def check(shop: Workshop, approved: Sequence[Proposal], *, pause_s: float = PAUSE_S) -> Checked:
     """Read the pages behind `approved` again and send back what they no longer support, in one transaction for
-    each proposal. A proposal that was sent back before and approved again by a person goes on unread.
+    each proposal. `pause_s`: between two requests to one site. A proposal that was sent back before and approved again by a person goes on unread.
     """
     wanted = [p for p in approved if p.fact.evidence and p.fact.relation in shop.relations]
     wanted = [p for p in wanted if not sent_back_before(shop.store, p)]
@@ -45,7 +49,7 @@ def check(shop: Workshop, approved: Sequence[Proposal]) -> Checked:
     cited = {p.id: articles.claims_by_id(shop.store, p.fact.evidence) for p in wanted}
     read = heard(shop.store, shop.settings.sources, cited_by=[c for claims in cited.values() for c in claims])
     evidence = {p.id: read.evidence(cited[p.id], shop.clock()) for p in wanted}
-    pages = _pages(shop, read, [item for items in evidence.values() for item in items])
+    pages = _pages(shop, read, [item for items in evidence.values() for item in items], pause_s)
     if not pages:
         return Checked(tuple(approved), {})
     looks = _looks(shop, read, evidence, pages)
@@ -73,24 +77,45 @@ def _send_back(shop: Workshop, proposal: Proposal, why: str, claims: Iterable[st
         articles.retire(shop.store, claims, shop.clock())
 
 
-def _pages(shop: Workshop, read: Heard, evidence: Iterable[Evidence]) -> dict[str, Page]:
+def _pages(shop: Workshop, read: Heard, evidence: Iterable[Evidence], pause_s: float) -> dict[str, Page]:
     """The pages of the articles that decide and that came from the web, by article id."""
     sources = {source.name: source for source in shop.settings.sources if is_web(source)}
     wanted = [read.cited[i] for i in support.to_look_at(evidence)]
     wanted = [a for a in wanted if a.source in sources and a.url.startswith(("http://", "https://"))]
+    sites: dict[str, list[Article]] = {}
+    for article in wanted:
+        sites.setdefault(urlsplit(article.url).netloc, []).append(article)
     client, until = Client(), time.monotonic() + _BUDGET_S
 
-    def one(article: Article) -> Page:
-        if time.monotonic() > until:
-            return Page("unread", message="there was no time left")
-        return fetch_page(article.url, sources[article.source], client)
+    def visit(own: Sequence[Article]) -> list[Page]:
+        """The pages of one site, one after the other."""
+        robots = _robots(own[0], sources[own[0].source], client)
+        pages: list[Page] = []
+        for article in own:
+            wait_s = max(pause_s, robots.pause_s()) if pages else 0.0
+            if time.monotonic() + wait_s > until:
+                pages.append(Page("unread", message="there was no time left"))
+            elif why := robots.refusal(article.url):
+                pages.append(Page("unread", message=why))
+            else:
+                time.sleep(wait_s)
+                pages.append(fetch_page(article.url, sources[article.source], client))
+        return pages
 
     found: dict[str, Page] = {}
     with ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="refetch") as pool:
-        for article, page in zip(wanted, pool.map(one, wanted), strict=True):
-            found[article.id] = page
+        for own, pages in zip(sites.values(), pool.map(visit, sites.values()), strict=True):
+            found |= {article.id: page for article, page in zip(own, pages, strict=True)}
             shop.progress("read again", len(found), len(wanted))
     return found
+
+
+def _robots(article: Article, source: SourceSpec, client: Client) -> Robots:
+    """What the site asks of programs; without the extra that reads it, these few pages are read all the same."""
+    try:
+        return robots_of(article.url, client, private_host(source, article.url))
+    except PageReaderMissing:
+        return Robots()
 
 
 def _looks(

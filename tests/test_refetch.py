@@ -41,7 +41,9 @@ class Desk:
 
     def check(self, **policy: object) -> tuple[list[int], dict[int, str]]:
         settings = replace(self.shop.settings, policy=replace(self.shop.settings.policy, **policy))  # type: ignore[arg-type]
-        found = check(replace(self.shop, settings=settings), queue.proposals(self.shop.store, "approved"))
+        found = check(
+            replace(self.shop, settings=settings), queue.proposals(self.shop.store, "approved"), pause_s=0.0
+        )
         return [p.id for p in found.kept], dict(found.returned)
 
     @property
@@ -90,7 +92,7 @@ def desk(tmp_path: Path, site: Site) -> Iterator[Desk]:  # noqa: F811
 def test_pages_that_still_say_so_let_it_pass(desk: Desk) -> None:
     assert desk.check() == ([desk.proposal.id], {})
     assert desk.status == "approved"
-    assert sorted(seen[":path"] for seen in desk.site.seen) == ["/a", "/b"]
+    assert sorted({seen[":path"] for seen in desk.site.seen} - {"/robots.txt"}) == ["/a", "/b"]
 
 
 @pytest.mark.parametrize(
@@ -133,12 +135,28 @@ def test_nor_does_a_host_that_does_not_answer(desk: Desk) -> None:
     assert desk.check() == ([desk.proposal.id], {})
 
 
+def test_another_port_of_its_own_private_host_is_not_asked(desk: Desk) -> None:
+    sources = tuple(replace(s, url="http://127.0.0.1:9/x.xml") for s in desk.shop.settings.sources)
+    shop = replace(desk.shop, settings=replace(desk.shop.settings, sources=sources))
+    desk.serve("/b", "", 404)
+    assert check(shop, queue.proposals(shop.store, "approved"), pause_s=0.0).returned == {}
+    assert desk.site.seen == []
+
+
 def test_a_private_address_of_another_host_is_not_asked(desk: Desk) -> None:
     """An item may link anywhere; the guard of the feeds holds for pages too."""
     desk.shop.store.run("UPDATE article SET url = replace(url, '127.0.0.1', 'localhost') WHERE id = 'b'")
     desk.serve("/b", "", 404)
     assert desk.check() == ([desk.proposal.id], {})
-    assert [seen[":path"] for seen in desk.site.seen] == ["/a"]
+    assert {seen[":path"] for seen in desk.site.seen} - {"/robots.txt"} == {"/a"}
+
+
+def test_a_site_that_asks_programs_to_stay_away_is_left_alone(desk: Desk) -> None:
+    pytest.importorskip("protego")
+    desk.site.pages["/robots.txt"] = answer(200, b"User-agent: *\nDisallow: /b\n", content_type="text/plain")
+    desk.serve("/b", "", 404)
+    assert desk.check() == ([desk.proposal.id], {})
+    assert "/b" not in {seen[":path"] for seen in desk.site.seen}
 
 
 def test_off_is_off(desk: Desk) -> None:

@@ -22,7 +22,7 @@ def fetch_page(url: str, source: SourceSpec, client: Client) -> Page:
     `source`: where the article came from; a host of its own that may be private may be so here as well.
     """
     try:
-        answer = client.get(url, private_host=_private_host(source))
+        answer = client.get(url, private_host=private_host(source, url))
         if answer.status in _GONE:
             return Page("gone", message=f"{shown(url)} is gone (HTTP {answer.status})")
         if answer.status != 200:
@@ -39,8 +39,12 @@ def is_web(source: SourceSpec) -> bool:
     return source.url.lower().startswith(("http://", "https://"))
 
 
-def _private_host(source: SourceSpec) -> str:
+def private_host(source: SourceSpec, url: str) -> str:
+    """The host of `url` where it may lie in the local network: the source's own, on the source's own port."""
+    if not source.allow_private:
+        return ""
     try:
-        return (urlsplit(source.url).hostname or "") if source.allow_private else ""
+        here, there = urlsplit(source.url), urlsplit(url)
+        return here.hostname or "" if here.netloc == there.netloc else ""
     except ValueError:
         return ""
