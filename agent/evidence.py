@@ -19,7 +19,7 @@ from agent.store.db import Store
 from agent.types import Article, Claim, Copy, Fact, Skip, SourceSpec
 from agent.voices import Channel, Evidence
 
-LOCAL = "local files"
+LOCAL = "a local file"
 _SITES = {"wikidata": "wikidata.org"}
 
 

@@ -74,4 +74,4 @@ def test_one_feed_under_forty_domains(tmp_path: Path, aggregator: bool) -> None:
         assert isinstance(outcome, Fact) and len(outcome.publishers) == 40
     else:
         assert isinstance(outcome, Skip) and outcome.code == "uncorroborated"
-        assert "only local files says so" in outcome.reason and "credit 40 sites" in outcome.reason
+        assert "only a local file says so" in outcome.reason and "credit 40 sites" in outcome.reason
