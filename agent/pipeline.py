@@ -32,7 +32,7 @@ from agent.refetch import sent_back_before
 from agent.sources import bodies
 from agent.sources.base import Fetched, is_due
 from agent.sources.http import Client
-from agent.sources.poll import poll
+from agent.sources.poll import poll_batches
 from agent.store import articles, feeds, progress, queue
 from agent.store.db import Store
 from agent.types import Belief, Fact, Proposal, Skip
@@ -69,25 +69,27 @@ def gather(shop: Workshop, *, everything: bool = False) -> Gathered:
 
 
 def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
-    """Poll the sources that are due; their articles are stored before their poll state."""
+    """Poll the sources that are due; their articles are stored with their poll state."""
     now = shop.clock()
     states = {state.source: state for state in feeds.states(shop.store)}
     due = [s for s in shop.settings.sources if everything or is_due(s, states.get(s.name), now)]
     jobs: list[bodies.Job] = []
     held: dict[str, Fetched] = {}
+    done = 0
     kinds = source_kinds(due, shop.relations, shop.catalogue)
-    for done, (spec, result) in enumerate(poll(due, states, Client(), now, kinds=kinds), 1):
-        added = articles.add(shop.store, result.articles)
-        feeds.save(shop.store, result.state)
+    for batch in poll_batches(due, states, Client(), now, kinds=kinds):
+        stored = feeds.save_polled(shop.store, [(result.articles, result.state) for _, result in batch])
         fault("fetch:after-save")
+        done += len(batch)
         shop.progress("fetch", done, len(due))
-        fresh = {*added.new, *added.revised}
-        wanted = bodies.jobs_for(spec, [a for a in result.articles if a.id in fresh])
-        if wanted:
-            jobs += wanted
-            held[spec.name] = result
-        else:
-            yield result
+        for (spec, result), added in zip(batch, stored, strict=True):
+            fresh = {*added.new, *added.revised}
+            wanted = bodies.jobs_for(spec, [a for a in result.articles if a.id in fresh])
+            if wanted:
+                jobs += wanted
+                held[spec.name] = result
+            else:
+                yield result
     yield from _with_bodies(shop, jobs, held)
 
 

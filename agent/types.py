@@ -264,6 +264,7 @@ class FeedState:
 
     `errors` counts the failures in a row, for the backoff; `etag` and `last_modified` are opaque and sent back as they came.
     `origin` is the url in the settings that `url` began as: with another one there, the rest of the state no longer applies.
+    `body_sha256` is that of the last body that was read, "" if none: the same bytes are not read again.
     """
 
     source: str
@@ -276,3 +277,4 @@ class FeedState:
     last_error: str = ""
     gone: bool = False
     origin: str = ""
+    body_sha256: str = ""

@@ -56,10 +56,10 @@ def new_state(spec: SourceSpec) -> FeedState:
 def state_for(spec: SourceSpec, state: FeedState | None) -> FeedState:
     """`state`, or a new one where there is none or the settings' url has changed since.
 
-    A state without `origin` is taken at its word; should its url be an old one, the errors lead back to
-    `spec.url`.
+    A state without `origin` is from an older version: it is kept if its url is the settings', else nobody can
+    tell a feed that moved from one that was configured anew, and starting over costs one fetch.
     """
-    if state is None or (state.origin and state.origin != spec.url):
+    if state is None or (state.origin or state.url) != spec.url:
         return new_state(spec)
     return replace(state, origin=spec.url)
 

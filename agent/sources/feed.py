@@ -1,4 +1,4 @@
-"""RSS and Atom -> Articles, by feedparser under guard.
+"""RSS and Atom -> Articles, by feedparser under guard; the plain ones without it (`plain.py`).
 
 feedparser opens any path or URL that it is handed as bytes or str, so there is one call, on a BytesIO. Its
 own patterns are quadratic in places (measured on 6.0.14): 20 kB of blank lines before the root take 2 s, and
@@ -21,6 +21,7 @@ import feedparser
 from agent.errors import SourceError, TooLarge
 from agent.sources.decode import decode
 from agent.sources.items import Context, Item, Parsed, to_articles
+from agent.sources.plain import read_plain
 from agent.sources.text import clean_line
 
 MAX_DEPTH = 1000
@@ -77,6 +78,10 @@ def parse_feed(body: bytes, context: Context, *, content_type: str = "", base_ur
     _refuse_html(text)
     if not text.startswith("<") or root is None:
         raise SourceError(f"this is no XML: it begins with {text[:40]!a}")
+    plain = read_plain(text, base_url)
+    if plain is not None:
+        articles, more = to_articles(plain.items, context)
+        return Parsed(articles, _ttl_s(plain.pace), more)
     _measure(text)
     text = _tame(text, root.start())
     result = _call_feedparser(text, base_url)

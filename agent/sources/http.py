@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -272,7 +273,12 @@ def _left_s(client: Client, deadline: float) -> float:
 
 
 def _resolve_within(resolve: Resolver, host: str, port: int, limit_s: float) -> Sequence[str]:
-    """Resolve in a thread of its own: getaddrinfo knows no timeout, and a dead name server takes minutes."""
+    """Resolve in a thread of its own: getaddrinfo knows no timeout, and a dead name server takes minutes.
+
+    An address needs no name server.
+    """
+    if _is_address(host):
+        return resolve(host, port)
     answer: list[Sequence[str] | OSError] = []
 
     def ask() -> None:
@@ -289,3 +295,11 @@ def _resolve_within(resolve: Resolver, host: str, port: int, limit_s: float) -> 
     if isinstance(answer[0], OSError):
         raise answer[0]
     return answer[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 from agent.sources.base import SourceSpec
 from agent.sources.pages import Page
-from agent.sources.similar import simhash
+from agent.sources.similar import words_simhash
 from agent.sources.text import (
+    canonical_domain,
+    canonical_key,
     canonical_url,
     clean_line,
     clean_text,
-    content_sha256,
     registered_domain,
-    url_key,
+    words,
+    words_sha256,
 )
 from agent.types import Article
 
@@ -91,6 +93,7 @@ def to_article(item: Item, context: Context) -> Article | None:
     if not title and not text:
         return None
     url = canonical_url(item.url)
+    title_words, text_words = words(title), words(text)
     return Article(
         id=_identity(context.spec.name, item.guid.strip(), url, title, text),
         source=context.spec.name,
@@ -100,8 +103,8 @@ def to_article(item: Item, context: Context) -> Article | None:
         text=text,
         published_at=_plausible(item.published_at, context.fetched_at),
         fetched_at=context.fetched_at,
-        sha256=content_sha256(title, text),
-        simhash=simhash(f"{title}\n{text}"),
+        sha256=words_sha256(title_words, text_words),
+        simhash=words_simhash([*title_words, *text_words]),
     )
 
 
@@ -139,7 +142,7 @@ def distinct(articles: Iterable[Article]) -> tuple[Article, ...]:
     for article in articles:
         keys = {("id", article.id), ("sha256", article.sha256)}
         if article.url:
-            keys.add(("url", url_key(article.url)))
+            keys.add(("url", canonical_key(article.url)))
         if not keys & seen:
             kept.append(article)
         seen |= keys
@@ -151,7 +154,7 @@ def _identity(source: str, guid: str, url: str, title: str, text: str) -> str:
     if guid:
         parts = ("guid", source, guid)
     elif url:
-        parts = ("url", source, url_key(url))
+        parts = ("url", source, canonical_key(url))
     else:
         parts = ("content", title, text)
     return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -163,7 +166,7 @@ def _publisher(item: Item, url: str, spec: SourceSpec) -> str:
         (spec.publisher or "").strip()
         or clean_line(item.publisher)
         or registered_domain(item.site)
-        or registered_domain(url)
+        or canonical_domain(url)
         or registered_domain(spec.url)
         or spec.name
     )

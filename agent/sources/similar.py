@@ -29,10 +29,16 @@ _FEWEST_SHINGLES = 6  # below that, a chance phrase is the whole text
 
 def simhash(text: str) -> int:
     """64-bit SimHash over pairs of adjacent words; 0 for a text without words."""
-    shingles = _shingles(text)
+    return words_simhash(words(text))
+
+
+def words_simhash(found: Sequence[str]) -> int:
+    """`simhash` of a text that `words` has taken apart."""
+    shingles = _pairs(found)
     if not shingles:
         return 0
-    digests = b"".join(hashlib.blake2b(s.encode(), digest_size=BITS // 8).digest() for s in sorted(shingles))
+    blake2b, size = hashlib.blake2b, BITS // 8
+    digests = b"".join([blake2b(s.encode(), digest_size=size).digest() for s in shingles])
     bits = np.unpackbits(np.frombuffer(digests, dtype=np.uint8)).reshape(-1, BITS)
     majority = np.packbits(2 * bits.sum(axis=0, dtype=np.int64) > len(bits))
     return int.from_bytes(majority.tobytes(), "big")
@@ -95,9 +101,12 @@ def _all(article: Article) -> str:
 
 
 def _shingles(text: str) -> frozenset[str]:
-    found = words(text)
+    return _pairs(words(text))
+
+
+def _pairs(found: Sequence[str]) -> frozenset[str]:
     last = max(1, len(found) - SHINGLE + 1) if found else 0
-    return frozenset(" ".join(found[i : i + SHINGLE]) for i in range(last))
+    return frozenset([" ".join(found[i : i + SHINGLE]) for i in range(last)])
 
 
 def _overlap(a: frozenset[str], b: frozenset[str]) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
@@ -66,6 +67,8 @@ def _shown(c: str) -> str:
 
 def clean_text(markup: str) -> str:
     """HTML or plain text -> plain text, one line per block. Idempotent only on text that holds no markup."""
+    if not markup:
+        return ""
     text = _untag(markup)
     if _STILL_ESCAPED.search(text):  # escaped twice, as many feeds do
         text = _untag(text)
@@ -119,7 +122,12 @@ def words(text: str) -> list[str]:
 
 def content_sha256(title: str, text: str) -> str:
     """Hex SHA-256 over the words of title and text: blind to case, spaces and punctuation."""
-    return hashlib.sha256(" ".join((*words(title), "\x1f", *words(text))).encode()).hexdigest()
+    return words_sha256(words(title), words(text))
+
+
+def words_sha256(title: Sequence[str], text: Sequence[str]) -> str:
+    """`content_sha256` of a title and a text that `words` has taken apart."""
+    return hashlib.sha256(" ".join((*title, "\x1f", *text)).encode()).hexdigest()
 
 
 def canonical_url(url: str) -> str:
@@ -144,7 +152,12 @@ def canonical_url(url: str) -> str:
 
 def url_key(url: str) -> str:
     """What two links to one page share: no scheme, `www.`, final slash or order of parameters."""
-    page, _, query = canonical_url(url).partition("?")
+    return canonical_key(canonical_url(url))
+
+
+def canonical_key(canonical: str) -> str:
+    """`url_key` of what `canonical_url` gave."""
+    page, _, query = canonical.partition("?")
     key = page.partition("://")[2].removeprefix("www.").rstrip("/")
     return f"{key}?{'&'.join(sorted(query.split('&')))}" if query else key
 
@@ -157,7 +170,11 @@ def registered_domain(url: str) -> str:
     the taking, and this name is what corroboration counts. International names are given in their ASCII form,
     so that both spellings are one and lookalikes look different.
     """
-    canonical = canonical_url(url)
+    return canonical_domain(canonical_url(url))
+
+
+def canonical_domain(canonical: str) -> str:
+    """`registered_domain` of what `canonical_url` gave."""
     host = (urlsplit(canonical).hostname or "") if canonical else ""
     if ":" in host or host.rpartition(".")[2].isdigit():
         return host

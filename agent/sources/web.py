@@ -1,11 +1,12 @@
 """Sources on the web: conditional GET, and what each status means for the feed's future.
 
-200 with the ETag that we had counts as unmodified. 301 and 308 rewrite the feed's url; 410 retires it;
+200 with the ETag or, byte for byte, the body that we had counts as unmodified. 301 and 308 rewrite the feed's url; 410 retires it;
 everything else that is not 200 or 304 is an error, with the server's Retry-After honoured.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from agent.sources.base import Fetched, SourceSpec
 from agent.sources.body import parse_body
 from agent.sources.http import Client, Response, shown
 from agent.sources.items import Context
-from agent.sources.pace import DEFAULT_PACING, Pacing, next_poll_at, own_pace_s, retry_at
+from agent.sources.pace import DEFAULT_PACING, Pacing, jitter_s, next_poll_at, own_pace_s, retry_at
 from agent.types import FeedState
 
 _ERRORS_UNTIL_HOME = 5  # after so many failures at the place a feed moved to, we try the settings' url again
@@ -61,8 +62,11 @@ class WebSource:
                 spec=spec,
                 pacing=self.pacing,
             )
+        sha256 = hashlib.sha256(answer.body).hexdigest()
+        if sha256 == state.body_sha256:
+            return self._unmodified(_validated(state, answer), answer, now)
         try:
-            return self._read(spec, state, answer, now)
+            return self._read(spec, replace(state, body_sha256=sha256), answer, now)
         except SourceError as problem:
             return failed(
                 state, now, f"{shown(answer.url)}: {problem}", answer, spec=spec, pacing=self.pacing
@@ -80,10 +84,8 @@ class WebSource:
             [a.published_at for a in parsed.articles if a.published_at != now], now, self.pacing
         )
         after = replace(
-            _well(state, answer, now),
-            etag=_validator(answer, "etag"),
-            last_modified=_validator(answer, "last-modified"),
-            next_poll_at=next_poll_at(now, own_s, answer.headers, parsed.ttl_s, self.pacing),
+            _validated(_well(state, answer, now), answer),
+            next_poll_at=next_poll_at(now, own_s, answer.headers, parsed.ttl_s, self.pacing, spec.name),
         )
         count = len(parsed.articles)
         message = (
@@ -97,10 +99,12 @@ class WebSource:
         pacing = self.pacing
         own_s = pacing.usual_s
         if state.polled_at is not None and state.next_poll_at is not None and not state.errors:
-            own_s = 1.25 * (state.next_poll_at - state.polled_at).total_seconds()
+            last_s = (state.next_poll_at - state.polled_at).total_seconds()
+            own_s = 1.25 * (last_s - jitter_s(state.source, last_s))
         own_s = min(max(own_s, pacing.fastest_s), pacing.slowest_s)
         after = replace(
-            _well(state, answer, now), next_poll_at=next_poll_at(now, own_s, answer.headers, 0.0, pacing)
+            _well(state, answer, now),
+            next_poll_at=next_poll_at(now, own_s, answer.headers, 0.0, pacing, state.source),
         )
         return Fetched(state.source, "not_modified", (), after, "not modified since the last poll")
 
@@ -121,7 +125,7 @@ def failed(
         errors=errors,
         last_error=message,
         polled_at=now,
-        next_poll_at=retry_at(now, errors, answer.headers if answer else None, pacing),
+        next_poll_at=retry_at(now, errors, answer.headers if answer else None, pacing, spec.name),
     )
     if errors >= _ERRORS_UNTIL_HOME and after.url != spec.url:
         after = replace(after, url=spec.url, etag="", last_modified="")
@@ -132,6 +136,10 @@ def failed(
 def _well(state: FeedState, answer: Response, now: datetime) -> FeedState:
     url = answer.moved_to or state.url
     return replace(state, url=url, errors=0, last_error="", gone=False, polled_at=now)
+
+
+def _validated(state: FeedState, answer: Response) -> FeedState:
+    return replace(state, etag=_validator(answer, "etag"), last_modified=_validator(answer, "last-modified"))
 
 
 def _validators(state: FeedState) -> dict[str, str]:

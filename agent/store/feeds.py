@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from agent.store import articles
 from agent.store.codec import storable, to_text, to_text_or_none, to_time_or_none
 from agent.store.db import Row, Store
-from agent.types import FeedState
+from agent.types import Article, FeedState
 
 
 def get(store: Store, source: str) -> FeedState | None:
@@ -25,7 +27,7 @@ def save(store: Store, state: FeedState) -> None:
     """
     with store.writing():
         store.run(
-            "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 state.source,
                 state.url,
@@ -36,8 +38,25 @@ def save(store: Store, state: FeedState) -> None:
                 state.errors,
                 storable(state.last_error),
                 int(state.gone),
+                state.origin,
+                state.body_sha256,
             ),
         )
+
+
+def save_polled(
+    store: Store, outcomes: Iterable[tuple[Sequence[Article], FeedState]]
+) -> list[articles.Added]:
+    """Store what several polls brought, of each the articles, then the state; what became of the articles, in order.
+
+    One transaction: a run killed here has the articles and the state of all of them, or of none.
+    """
+    added = []
+    with store.writing():
+        for found, state in outcomes:
+            added.append(articles.add(store, found))
+            save(store, state)
+    return added
 
 
 def _feed(row: Row) -> FeedState:
@@ -51,6 +70,8 @@ def _feed(row: Row) -> FeedState:
         errors=row["errors"],
         last_error=row["last_error"],
         gone=bool(row["gone"]),
+        origin=row["origin"],
+        body_sha256=row["body_sha256"],
     )
 
 

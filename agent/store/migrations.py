@@ -57,7 +57,13 @@ def copies_and_returns(conn: sqlite3.Connection) -> None:
     conn.execute("INSERT INTO transition (from_status, to_status) VALUES ('approved', 'pending')")
 
 
-MIGRATIONS: tuple[Migration, ...] = (first, skips_and_stages, copies_and_returns)
+def where_feeds_began(conn: sqlite3.Connection) -> None:
+    """The settings' url that a feed's state belongs to, and the hash of its last body."""
+    conn.execute("ALTER TABLE feed ADD COLUMN origin TEXT NOT NULL DEFAULT ''")
+    conn.execute("ALTER TABLE feed ADD COLUMN body_sha256 TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: tuple[Migration, ...] = (first, skips_and_stages, copies_and_returns, where_feeds_began)
 
 
 def create(conn: sqlite3.Connection, now: datetime) -> None:

@@ -71,7 +71,9 @@ CREATE TABLE feed (
     next_poll_at  TEXT,
     errors        INTEGER NOT NULL,
     last_error    TEXT NOT NULL,
-    gone          INTEGER NOT NULL
+    gone          INTEGER NOT NULL,
+    origin        TEXT NOT NULL DEFAULT '',  -- the url in the settings that `url` began as
+    body_sha256   TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 ------------------------------------------------------------------------------------------------------- the queue

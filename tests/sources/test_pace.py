@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 
 from agent.sources.fetch import fetch
 from agent.sources.http import Client
-from agent.sources.pace import Pacing, next_poll_at, own_pace_s, retry_after_s, retry_at
+from agent.sources.pace import (
+    JITTER,
+    MAX_JITTER_S,
+    Pacing,
+    jitter_s,
+    next_poll_at,
+    own_pace_s,
+    retry_after_s,
+    retry_at,
+)
 from tests.sources.conftest import NOW, Site, answer, item, rss
 
 P = Pacing()
@@ -47,6 +57,47 @@ def test_a_feeds_pace_is_its_own_within_bounds() -> None:
 )
 def test_what_a_server_may_ask_for(headers: dict[str, str], ttl_s: float, wait_s: float) -> None:
     assert (next_poll_at(NOW, 3600, headers, ttl_s) - NOW).total_seconds() == wait_s
+
+
+WHEN = "Wed, 04 Mar 2026 %02d:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"expires": WHEN % 14}, 7200),
+        ({"expires": WHEN % 14, "cache-control": "max-age=5400"}, 5400),
+        ({"expires": WHEN % 14, "date": WHEN % 11}, 3 * 3600),  # the server's clock is an hour slow
+        ({"expires": WHEN % 10}, 3600),
+        ({"expires": "Fri, 04 Mar 2050 12:00:00 GMT"}, P.slowest_s),
+        ({"expires": "0"}, 3600),
+        ({"expires": "-1", "date": "today"}, 3600),
+        ({"expires": WHEN % 14, "date": "today"}, 7200),
+    ],
+)
+def test_how_long_an_answer_is_fresh(headers: dict[str, str], wait_s: float) -> None:
+    assert (next_poll_at(NOW, 3600, headers) - NOW).total_seconds() == wait_s
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_header_makes_the_wait_shorter_or_endless(expires: str, date: str) -> None:
+    wait = next_poll_at(NOW, 3600, {"expires": expires, "date": date}) - NOW
+    assert timedelta(seconds=3600) <= wait <= timedelta(seconds=P.slowest_s)
+
+
+def test_feeds_polled_together_do_not_come_due_together() -> None:
+    due = [next_poll_at(NOW, 3600, {}, name=f"feed {n}") for n in range(1000)]
+    per_minute = Counter((at - NOW) // timedelta(minutes=1) for at in due)
+    assert set(per_minute) == set(range(60, 66)) and max(per_minute.values()) < 250
+    assert due == [next_poll_at(NOW, 3600, {}, name=f"feed {n}") for n in range(1000)]
+    failing = {retry_at(NOW, 1, name=f"feed {n}") for n in range(1000)}
+    assert len(failing) > 900 and min(failing) >= NOW + timedelta(seconds=P.first_error_s)
+
+
+@given(st.text(max_size=20), st.floats(0, 1e7))
+def test_jitter_only_ever_adds_a_little(name: str, wait_s: float) -> None:
+    assert 0 <= jitter_s(name, wait_s) <= min(JITTER * wait_s, MAX_JITTER_S)
+    assert jitter_s("", wait_s) == 0
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.floats(0, 1e15), st.integers(1, 10**6))

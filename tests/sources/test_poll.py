@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agent.sources.base import SourceSpec
 from agent.sources.http import Client
-from agent.sources.poll import poll
+from agent.sources.poll import _Line, poll, poll_batches
+from agent.types import FeedState
 from tests.sources.conftest import NOW, Site, answer, item, rss
 
 
@@ -62,3 +67,73 @@ def test_a_slow_source_does_not_hold_back_the_others(site: Site, client: Client)
     assert next(outcomes)[0].name == "quick"
     site.stop.set()
     assert next(outcomes)[0].name == "slow"
+
+
+def test_what_became_ready_meanwhile_comes_in_one_batch(site: Site, client: Client) -> None:
+    specs = []
+    for n in range(12):
+        site.pages[f"/{n}"] = answer(200, rss(item(n)))
+        specs.append(SourceSpec(str(n), f"{site.url}/{n}", allow_private=True))
+    batches = poll_batches(specs, {}, client, NOW, max_concurrency=4, per_host=12)
+    sizes = [len(next(batches))]
+    deadline = time.monotonic() + 10
+    while len(site.seen) < 8 and time.monotonic() < deadline:  # the threads go on while we do not ask
+        time.sleep(0.01)
+    assert 8 <= len(site.seen) < 12, "and not without bound"
+    time.sleep(0.3)
+    sizes += [len(batch) for batch in batches]
+    assert sum(sizes) == 12 and min(sizes) >= 1 and sizes[1] >= 4
+
+
+def test_an_abandoned_poll_starts_nothing_more(site: Site, client: Client) -> None:
+    specs = []
+    for n in range(40):
+        site.pages[f"/{n}"] = answer(200, rss(item(n)))
+        specs.append(SourceSpec(str(n), f"{site.url}/{n}", allow_private=True))
+    outcomes = poll(specs, {}, client, NOW, max_concurrency=2, per_host=40)
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    asked = len(site.seen)
+    time.sleep(0.1)
+    assert asked == len(site.seen) <= 8
+
+
+def test_the_host_with_most_to_ask_is_busy_from_the_start() -> None:
+    """Else its sources would be left over at the end, when its limit keeps all other threads idle."""
+    large = [SourceSpec(f"large {n}", f"http://large.example/{n}") for n in range(10)]
+    small = [SourceSpec(f"small {n}", f"http://small{n}.example/") for n in range(10)]
+    line = _Line([*small, *large], {}, per_host=2)
+    taken = [line.take() for _ in range(4)]
+    assert [turn[0].name.split()[0] for turn in taken if turn] == ["large", "large", "small", "small"]
+    line.leave("large.example")
+    again = line.take()
+    assert again is not None and again[1] == "large.example"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40), st.integers(1, 3))
+def test_everybody_has_a_turn_and_no_host_is_above_its_limit(
+    plan: list[tuple[str, bool]], per_host: int
+) -> None:
+    specs = [SourceSpec(str(n), f"http://{host}.Example:80{n}/x") for n, (host, _) in enumerate(plan)]
+    line, busy, had = _Line(specs, {}, per_host), Counter[str](), []
+    hurries = iter([late for _, late in plan])
+    while len(had) < len(specs):
+        turn = line.take()
+        if turn is not None:
+            had.append(turn[0].name)
+            busy[turn[1]] += 1
+            assert busy[turn[1]] <= per_host
+        if turn is None or next(hurries, True):
+            host = busy.most_common(1)[0][0]
+            busy[host] -= 1
+            line.leave(host)
+    assert sorted(had) == sorted(spec.name for spec in specs) and line.take() is None
+
+
+def test_the_limit_goes_by_where_the_feed_is_now() -> None:
+    spec = SourceSpec("moved", "http://old.example/")
+    moved = FeedState("moved", "http://new.example/", origin=spec.url)
+    stale = FeedState("moved", "http://new.example/", origin="http://settings-were-otherwise.example/")
+    assert [_Line([spec], {"moved": state}, 1).take() for state in (moved, stale)] == [
+        (spec, "new.example"), (spec, "old.example")
+    ]  # fmt: skip

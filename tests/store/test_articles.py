@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import StoreError, UnknownId
+from agent.sources.base import is_due
 from agent.store import articles, feeds
 from agent.store.articles import Added, _signed
 from agent.store.db import Store
-from agent.types import Copy, FeedState
+from agent.types import Copy, FeedState, SourceSpec
 from tests.store.samples import NOW, article, claim, day
 
 
@@ -128,7 +129,19 @@ def test_fingerprints_have_no_text(store: Store) -> None:
 
 
 def test_feeds_remember_and_are_due(store: Store) -> None:
-    state = FeedState("bbc", "https://b.example/rss", '"e"', "Mon", day(0), day(1), 2, "timed out", False)
+    state = FeedState(
+        "bbc",
+        "https://b.example/moved",
+        '"e"',
+        "Mon",
+        day(0),
+        day(1),
+        2,
+        "timed out",
+        False,
+        "https://b.example/",
+        "aa",
+    )
     gone = FeedState("old", "https://o.example/rss", gone=True)
     fresh = FeedState("new", "https://n.example/rss")
     for one in (state, gone, fresh):
@@ -140,3 +153,22 @@ def test_feeds_remember_and_are_due(store: Store) -> None:
     assert feeds.due(store, day(1)) == (fresh, state)
     feeds.save(store, replace(state, errors=0))
     assert feeds.get(store, "bbc") == replace(state, errors=0)
+
+
+def test_what_several_polls_brought_is_kept_together_or_not_at_all(store: Store) -> None:
+    good = ([article(1)], FeedState("a", "https://a.example/"))
+    bad = ([article(2)], FeedState("b", None))  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        feeds.save_polled(store, [good, bad])
+    assert feeds.states(store) == () and articles.unread(store, "v1") == ()
+    feeds.save_polled(store, [good])
+    assert feeds.states(store) == (good[1],) and len(articles.unread(store, "v1")) == 1
+
+
+def test_a_gone_feed_is_polled_again_when_the_settings_name_another_url(store: Store) -> None:
+    """The state comes from the database, as the daemon has it: it must remember which url of the settings it is about."""
+    old = SourceSpec("paper", "https://paper.example/old.xml")
+    moved = FeedState("paper", "https://paper.example/moved.xml", gone=True, origin=old.url)
+    feeds.save(store, moved)
+    assert not is_due(old, feeds.get(store, "paper"), NOW)
+    assert is_due(replace(old, url="https://paper.example/new.xml"), feeds.get(store, "paper"), NOW)
