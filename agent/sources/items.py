@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from agent.sources.base import SourceSpec
 from agent.sources.pages import Page
-from agent.sources.similar import words_simhash
+from agent.sources.similar import simhash, words_simhash
 from agent.sources.text import (
     canonical_domain,
     canonical_key,
     canonical_url,
     clean_line,
     clean_text,
+    content_sha256,
     registered_domain,
     words,
     words_sha256,
