@@ -58,17 +58,21 @@ def changes(n: int) -> bool:
     return n % 20 == 4
 
 
-def feed_body(n: int, items: int) -> bytes:
-    """Feed `n` with `items` items, the newest first; item k reads the same however many there are."""
+def feed_body(n: int, items: int, *, unusual: bool = False) -> bytes:
+    """Feed `n` with `items` items, the newest first; item k reads the same however many there are.
+
+    An unusual one has an xml:base, with which our quick way of reading leaves it to feedparser.
+    """
+    base = f' xml:base="https://paper{n}.example/"' if unusual else ""
     entries = [_entry(n, k) for k in reversed(range(items))]
     if n % 3 == 2:
         return (
-            '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">'
+            f'<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom"{base}>'
             f"<title>Paper {n}</title><id>urn:paper:{n}</id><updated>{_LATEST_AT.isoformat()}</updated>"
             f'<link href="https://paper{n}.example/"/>{"".join(entries)}</feed>\n'
         ).encode()
     return (
-        '<?xml version="1.0" encoding="utf-8"?>\n<rss version="2.0" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        f'<?xml version="1.0" encoding="utf-8"?>\n<rss version="2.0" xmlns:dc="http://purl.org/dc/elements/1.1/"{base}>'
         f"<channel><title>Paper {n}</title><link>https://paper{n}.example/</link><description>News</description>"
         f"<ttl>30</ttl>{''.join(entries)}</channel></rss>\n"
     ).encode()
@@ -106,6 +110,7 @@ class Site:
 
     feeds: int
     latency_s: float
+    unusual: bool = False
     news: int = 0
     bodies: dict[tuple[int, int], tuple[bytes, bytes]] = field(default_factory=dict)
     busy: Counter[str] = field(default_factory=Counter)
@@ -116,7 +121,7 @@ class Site:
     def prepare(self) -> None:
         for n in range(self.feeds):
             for news in (0, 1) if changes(n) else (0,):
-                body = feed_body(n, ITEMS + NEW_ITEMS * news)
+                body = feed_body(n, ITEMS + NEW_ITEMS * news, unusual=self.unusual)
                 self.bodies[n, news] = (body, gzip.compress(body, 6, mtime=0))
 
     def begin(self, news: int) -> None:
@@ -255,8 +260,9 @@ def main() -> None:
     parser.add_argument("--feeds", type=int, default=1000)
     parser.add_argument("--hosts", type=int, default=250)
     parser.add_argument("--latency-ms", type=float, default=20.0)
+    parser.add_argument("--unusual", action="store_true", help="every feed has an xml:base")
     options = parser.parse_args()
-    site = Site(options.feeds, options.latency_ms / 1000)
+    site = Site(options.feeds, options.latency_ms / 1000, options.unusual)
     site.prepare()
     asyncio.run(serve(site, options.hosts))
 

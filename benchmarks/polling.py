@@ -41,11 +41,11 @@ _PACKAGES = ("reader", "feedparser", "requests", "httpcore")
 
 
 @contextmanager
-def server(feeds: int, hosts: int, latency_ms: float) -> Iterator[int]:
+def server(feeds: int, hosts: int, latency_ms: float, unusual: bool = False) -> Iterator[int]:
     """The port of a feed server that lives as long as the block."""
     command = [sys.executable, "-m", "benchmarks.feed_server", "--feeds", str(feeds), "--hosts", str(hosts)]
     with subprocess.Popen(
-        [*command, "--latency-ms", str(latency_ms)],
+        [*command, "--latency-ms", str(latency_ms), *(["--unusual"] if unusual else [])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
     ) as process:  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
@@ -122,7 +122,12 @@ def table(found: dict[str, Any]) -> str:
 def about(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures depend on."""
     found: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS}
-    found |= {"python": platform.python_version(), "cores": os.cpu_count(), "load_before": os.getloadavg()}
+    found |= {
+        "unusual": options.unusual,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg(),
+    }
     for package in _PACKAGES:
         try:
             found[package] = version(package)
@@ -138,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Poll many feeds: factd beside reader.")
     for name, value in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--unusual", action="store_true", help="feeds that we too leave to feedparser")
     parser.add_argument("--only", choices=("ours", "reader"), help="one side alone")
     parser.add_argument("--work", help="a folder on the disk to be measured; a temporary one without")
     parser.add_argument("--json", type=Path)
@@ -150,7 +156,7 @@ def main() -> None:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="polling-", dir=options.work) as work,
-            server(options.feeds, options.hosts, options.latency_ms) as port,
+            server(options.feeds, options.hosts, options.latency_ms, options.unusual) as port,
         ):
             for n in range(options.runs):
                 for side in sides if n % 2 == 0 else sides[::-1]:

@@ -13,6 +13,7 @@ import pytest
 
 from agent.sources.feed import parse_feed
 from agent.sources.items import Context
+from agent.sources.plain import read_plain
 from agent.types import SourceSpec
 from benchmarks.feed_server import ITEMS, feed_body, host_of
 from benchmarks.polling import fault, run, server, summary, table
@@ -27,6 +28,9 @@ def test_every_kind_of_feed_is_read_whole(n: int) -> None:
     context = Context(SourceSpec("x", "http://127.0.0.1/x"), NOW)
     parsed = parse_feed(feed_body(n, ITEMS), context)
     assert len(parsed.articles) == ITEMS and not parsed.notes
+    assert read_plain(feed_body(n, ITEMS).decode()) and not read_plain(
+        feed_body(n, ITEMS, unusual=True).decode()
+    )
     newer = parse_feed(feed_body(n, ITEMS + 2), context)
     assert newer.articles[2:] == parsed.articles
 

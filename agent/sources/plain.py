@@ -1,7 +1,7 @@
-"""The plain case of RSS 2.0 and Atom, by the C parser of the standard library: ten times as fast as feedparser.
+"""The plain case of RSS 2.0 and Atom, by the C parser of the standard library: eight times as fast as feedparser.
 
-Nine in ten feeds are well-formed and use a few dozen elements in the way that everybody does. Only those are read
-here, and only as feedparser would read them; a test compares the two. Whatever is not on the lists below (another element,
+Many feeds are well-formed and use a few dozen elements in the way that everybody does. Only those are read here, and
+only as feedparser would read them; a test compares the two. Whatever is not on the lists below (another element,
 attribute or date, markup that is not escaped, a DOCTYPE, xml:base, anything broken) makes `read_plain` return None, and
 feedparser is asked. So a new case belongs here only if it is common, and never to repair something.
 """
