@@ -108,6 +108,8 @@ def summary(found: Gathered, revised: Revised | None) -> str:
         f"{len(found.fetched)} polled, {len(found.new)} proposed, {len(found.approved)} approved by rule"
     ]
     parts += [f"source {failure.source}: {failure.message}" for failure in found.failures]
+    if failed := found.reading.failed:
+        parts.append(f"the extractor's model gave no usable answer to {len(failed)} articles: {failed[-1]}")
     if revised is not None and revised.revision is not None:
         parts.append(f"revision {revised.revision.id} is served, {len(revised.added)} added")
     if revised is not None and revised.returned:

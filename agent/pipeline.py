@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,8 +26,7 @@ from agent import decide
 from agent.evidence import heard
 from agent.faults import fault
 from agent.follow import source_kinds
-from agent.ner.claims import make_reader
-from agent.ner.load import load_nlp
+from agent.reading import Reading, read_unread
 from agent.refetch import sent_back_before
 from agent.sources import bodies
 from agent.sources.base import Fetched, is_due
@@ -39,9 +38,9 @@ from agent.types import Belief, Fact, Proposal, Skip
 from agent.verify.ask import ask
 from agent.workshop import Workshop
 
-# Bump when reading changes: every stored article is then read again.
+# Bump when the rules change: every stored article is then read again. With a language model, its name and version
+# are added (agent.reading).
 READER = "rules-1"
-_READ_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class Gathered:
     new: tuple[Proposal, ...]
     skips: tuple[Skip, ...]
     approved: tuple[Proposal, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def failures(self) -> tuple[Fetched, ...]:
@@ -62,10 +62,10 @@ class Gathered:
 def gather(shop: Workshop, *, everything: bool = False) -> Gathered:
     """Fetch, read, merge, ask, propose. `everything` also polls sources that are not due yet."""
     fetched = tuple(fetch(shop, everything=everything))
-    claims = read(shop)
+    reading = read(shop)
     outcomes = merge(shop)
     new, skips = propose(shop, outcomes)
-    return Gathered(fetched, claims, new, skips, auto_approve(shop))
+    return Gathered(fetched, reading.claims, new, skips, auto_approve(shop), reading)
 
 
 def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
@@ -111,19 +111,9 @@ def _with_bodies(shop: Workshop, jobs: list[bodies.Job], held: dict[str, Fetched
         yield replace(result, message=message, notes=(*result.notes, *notes[name]))
 
 
-def read(shop: Workshop) -> int:
-    """Extract the claims of every article that this reader has not read yet. Returns how many claims are new."""
-    unread = articles.unread(shop.store, READER)
-    if not unread:
-        return 0
-    reader = make_reader(load_nlp(shop.settings.ner), shop.catalogue, shop.relations)
-    new = 0
-    for start in range(0, len(unread), _READ_BATCH):
-        batch = unread[start : start + _READ_BATCH]
-        readings = zip([article.id for article in batch], reader.read_many(batch), strict=True)
-        new += articles.record_readings(shop.store, readings, READER, shop.clock())
-        shop.progress("read", start + len(batch), len(unread))
-    return new
+def read(shop: Workshop) -> Reading:
+    """Extract the claims of every article that the configured extractor has not read yet."""
+    return read_unread(shop, READER)
 
 
 def merge(shop: Workshop) -> list[Fact | Skip]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
@@ -13,6 +15,7 @@ from agent.policy import Policy
 from agent.types import SourceSpec
 
 _LEAST = {"ppl_ratio": 1, "max_trials": 1, "same_subject_prompts": 0, "same_relation": 0, "canary": 0}
+_VARIABLE = re.compile(r"(?!FACTD_)[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,58 @@ class DaemonSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractorSettings:
+    """Who reads claims out of articles: the rules, a language model behind an OpenAI-compatible endpoint, or
+    both.
+
+    `url` ends before `/chat/completions`. `key_variable` names the environment variable that holds the key;
+    the key itself stands in no file. `timeout_s` is for one article, `max_articles` for one round.
+    `allow_private`: the endpoint may lie on this machine or in the local network. `response_format`: how the
+    server is told the form of its answer, or that it is not told; the answer is checked in any case.
+    """
+
+    kind: Literal["rules", "llm", "both"] = "rules"
+    url: str = "http://127.0.0.1:8080/v1"
+    model: str = ""
+    key_variable: str = ""
+    timeout_s: float = 120.0
+    max_articles: int = 100
+    allow_private: bool = True
+    response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
+
+    def __post_init__(self) -> None:
+        if not _is_endpoint(self.url):
+            raise ConfigError(
+                "extractor.url must be http(s)://host[:port]/path without login, query or fragment;"
+                " a key goes into the variable that extractor.key_variable names"
+            )
+        if self.key_variable and not _VARIABLE.fullmatch(self.key_variable):
+            # The value is not shown: somebody may have put the key itself here.
+            raise ConfigError(
+                "extractor.key_variable must be the name of an environment variable that does not begin with"
+                " FACTD_, such as LLM_API_KEY; the key itself must not stand in a settings file"
+            )
+        if self.kind != "rules" and not self.model.strip():
+            raise ConfigError(
+                f"extractor.model must name the model where extractor.kind is {self.kind!r}: it is sent to the"
+                " server, and articles are read again when it changes"
+            )
+        for name, least in (("timeout_s", 0.001), ("max_articles", 1)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"extractor.{name} must be at least {least:g}, got {getattr(self, name)}")
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        good_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    rest = parts.query or parts.fragment or "@" in parts.netloc
+    return good_port and parts.scheme in ("http", "https") and bool(parts.hostname) and not rest
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a run depends on. `preserve_limit`: keys of other subjects' facts that a compilation
     protects. `given`: keys of `editing` that somebody chose, so that nothing measured takes their place; no key
@@ -96,6 +151,7 @@ class Settings:
     relations: Path = field(default_factory=lambda: data_file("relations.yaml"))
     catalogue: tuple[Path, ...] = (WORLD, MORE)
     ner: str | None = None
+    extractor: ExtractorSettings = ExtractorSettings()
     editing: EditSettings = field(default_factory=EditSettings)
     preserve_limit: int = 1500
     verify: VerifySettings = VerifySettings()

@@ -50,6 +50,7 @@ UPSTAIRS = {
     "timeline",
     "refetch",
     "pipeline",
+    "reading",
     "revise",
     "trial",
     "examine",

@@ -36,7 +36,7 @@ class Check:
 def doctor(
     ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False
 ) -> None:
-    """Look at settings, state, model, name finder, sources, disk, versions. Exit 1 when something fails."""
+    """Look at settings, state, model, name finder, extractor, sources, disk, versions. Exit 1 when something fails."""
     asked = session(ctx)
     checks = []
     for check in examine(asked):
@@ -69,7 +69,7 @@ def examine(asked: Session) -> Iterator[Check]:
     yield Check("settings", "ok", f"{asked.settings_file() or 'the defaults, no file'}")
     for name, look in (
         ("relations and catalogue", _knowledge), ("state", _state), ("disk", _disk), ("model", _model),
-        ("name finder", _name_finder), ("sources", _sources),
+        ("name finder", _name_finder), ("extractor", _extractor), ("sources", _sources),
     ):  # fmt: skip
         yield from _guarded(name, look, settings, asked)
 
@@ -206,6 +206,40 @@ def _name_finder(settings: Settings, _: Session) -> Iterator[Check]:
     yield Check("name finder", "ok", name)
     if embedded:
         yield Check("name finder", "ok", "an installed en_core_web_lg would be used and finds more names")
+
+
+_SAMPLE = (
+    "Harbour Steel, based in Oslo, opened a mill. Harbour Steel chief executive Ingrid Moen spoke there."
+)
+
+
+def _extractor(settings: Settings, asked: Session) -> Iterator[Check]:
+    if settings.extractor.kind == "rules":
+        yield Check("extractor", "ok", "the rules alone; no language model is asked")
+        return
+    from agent.catalogue import load_catalogue
+    from agent.ner.llm import Failed
+    from agent.reading import model_reader
+    from agent.relations import load_relations
+    from agent.types import Article
+
+    model = model_reader(
+        settings.extractor, load_catalogue(settings.catalogue), load_relations(settings.relations)
+    )
+    now = asked.now()
+    found = model.read(Article("doctor", "", "", "", "", _SAMPLE, now, now, ""))
+    name = f"{settings.extractor.kind}, {settings.extractor.model} at {settings.extractor.url}"
+    if isinstance(found, Failed):
+        yield Check(
+            "extractor", "fail", f"{name}: {found.reason}", "start the server, or set extractor.kind: rules"
+        )
+    elif not found.claims:
+        advice = "it may be too small, or not told the form of its answer (extractor.response_format)"
+        yield Check("extractor", "warn", f"{name} answers, but finds no fact in a plain sentence", advice)
+    else:
+        yield Check(
+            "extractor", "ok", f"{name}: finds {plural(len(found.claims), 'fact')} in a test sentence"
+        )
 
 
 def _sources(settings: Settings, asked: Session) -> Iterator[Check]:

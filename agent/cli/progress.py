@@ -17,6 +17,7 @@ _NAMES = {
     "fetch": "fetching sources",
     "bodies": "reading pages",
     "read": "reading articles",
+    "extract": "asking the extractor's model",
     "ask": "asking the model",
     "import": "reading the file, MB",
     "covariance": "measuring the model",

@@ -44,11 +44,13 @@ def plan(
     with asked.looking() as shop:
         found = planned(shop)
     _tell_sources(found)
+    _tell_extractor(asked, found)
     if json:
         emit({
             "proposals": [_planned_record(p) for p in found.new],
             "skips": [skip_record(s) for s in found.skips],
             "sources": _source_records(found),
+            "extractor": _extractor_record(found),
         })  # fmt: skip
     else:
         _show_plan(asked, found, explain)
@@ -76,12 +78,14 @@ def run(
     with asked.working() as shop:
         found, revised = round_(shop)
     _tell_sources(found)
+    _tell_extractor(asked, found)
     if json:
         emit({
             "proposals": [proposal_record(p) for p in found.new],
             "approved": [p.id for p in found.approved],
             "skips": [skip_record(s) for s in found.skips],
             "sources": _source_records(found),
+            "extractor": _extractor_record(found),
             "applied": None if revised is None else _revised_record(revised),
         })  # fmt: skip
     else:
@@ -213,6 +217,32 @@ def _leave(revised: Revised) -> None:
 def _tell_sources(found: Gathered) -> None:
     for failure in found.failures:
         err(f"warning: source {failure.source}: {failure.message}")
+
+
+def _tell_extractor(asked: Session, found: Gathered) -> None:
+    """What the language model did, where one was asked."""
+    reading = found.reading
+    if reading.failed:
+        err(
+            f"warning: the extractor's model gave no usable answer to {len(reading.failed)} of"
+            f" {plural(reading.asked, 'article')}, which will be asked about again: {reading.failed[-1]}"
+        )
+    if reading.asked:
+        dropped = ", ".join(f"{why} {n}" for why, n in sorted(reading.dropped.items(), key=lambda d: -d[1]))
+        asked.note(
+            f"the extractor's model was asked about {plural(reading.asked, 'article')}, {reading.waiting} wait;"
+            f" dropped of what it said: {dropped or 'nothing'}"
+        )
+
+
+def _extractor_record(found: Gathered) -> dict[str, Any]:
+    reading = found.reading
+    return {
+        "asked": reading.asked,
+        "failed": list(reading.failed),
+        "waiting": reading.waiting,
+        "dropped": dict(reading.dropped),
+    }
 
 
 def _all_sources_failed(found: Gathered) -> None:

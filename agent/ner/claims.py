@@ -213,13 +213,16 @@ def _contradicted(find: Find, others: Iterable[Find]) -> bool:
     return False
 
 
+def claim_id(article_id: str, subject: str, relation: str, object_: str, kind: str) -> str:
+    """The id of a claim: what one article says once is one claim, whoever read it there."""
+    words = "\x1f".join((article_id, subject, relation, object_, kind))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
 def _claim(find: Find, article: Article) -> Claim:
-    digest = hashlib.sha256(
-        "\x1f".join((article.id, find.subject, find.relation, find.object, find.kind)).encode()
-    ).hexdigest()
     as_of = (find.dated and past_date(find.line, article.published_at)) or article.published_at
     return Claim(
-        digest[:16],
+        claim_id(article.id, find.subject, find.relation, find.object, find.kind),
         find.subject,
         find.relation,
         find.object,

@@ -124,3 +124,17 @@ def check_addresses(host: str, addresses: Sequence[str], allow_private: bool = F
             raise FetchRefused(
                 f"the host {host!a} resolves to {address} ({why}), which feeds may not reach{hint}"
             )
+
+
+def check_private(host: str, addresses: Sequence[str]) -> None:
+    """Refuse a host that any address puts outside this machine and the local network: what is sent there
+    unencrypted could be read on the way.
+
+    Raises:
+        FetchRefused: names the host and the address.
+    """
+    for address in addresses:
+        if refusal(address) is None:
+            raise FetchRefused(
+                f"the host {host!a} resolves to {address}, out on the internet; an API key goes there only over https"
+            )

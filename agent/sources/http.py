@@ -1,4 +1,4 @@
-"""The guarded HTTP client: one GET, bounded in time, size, redirects and in whom it may talk to.
+"""The guarded HTTP client: one GET, or one POST to an endpoint of the owner's, bounded in time, size, redirects and in whom it may talk to.
 
 The guard sits where the socket is opened. `_GuardedBackend` resolves the host once, checks every address, and
 dials one of those very addresses, so neither a redirect nor a DNS answer that changes between check and use
@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -23,7 +24,7 @@ import httpcore
 import httpx
 
 from agent.errors import FetchRefused, SourceError
-from agent.sources.guard import check_addresses, check_host
+from agent.sources.guard import check_addresses, check_host, check_private
 from agent.sources.unpack import MAX_BYTES, Unpacker
 
 Resolver = Callable[[str, int], Sequence[str]]
@@ -46,7 +47,7 @@ _CAUGHT = (
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the last hop answered. Header names are lower-case; `body` is empty unless `status` is 200.
+    """What the last hop answered. Header names are lower-case; A GET's `body` is empty unless `status` is 200.
 
     `moved_to` is where the unbroken run of permanent redirects from the start led, "" if there was none.
     """
@@ -97,15 +98,40 @@ class Client:
             TooLarge: the body unpacks to more than `max_bytes`.
             SourceError: anything else that keeps the body from arriving, in words.
         """
+        with self._web(url, private_host) as web:
+            return self._follow(web, url, headers or {})
+
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        private_host: str = "",
+        private_only: bool = False,
+    ) -> Response:
+        """POST `body` and give back the answer, body and all, whatever its status; redirects are not followed.
+
+        `private_only` sends nothing unless the host lies on loopback or a LAN. Raises as `get` does.
+        """
+        with self._web(url, private_host, private_only) as web:
+            here = httpx.URL(url)
+            _check_url(here)
+            with web.stream("POST", here, headers=headers, content=body) as answer:
+                return Response(answer.status_code, str(here), "", dict(answer.headers), self._read(answer))
+
+    @contextmanager
+    def _web(self, url: str, private_host: str, private_only: bool = False) -> Iterator[httpx.Client]:
+        """A client for one exchange under the guard; what goes wrong in it comes out as SourceError."""
         deadline = self.monotonic() + self.timeout_s
         try:
             with httpx.Client(
-                transport=_Transport(self, deadline, private_host.lower()),
+                transport=_Transport(self, deadline, private_host.lower(), private_only),
                 trust_env=False,
                 timeout=self.timeout_s,
                 headers={"User-Agent": self.user_agent, "Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"},
             ) as web:
-                return self._follow(web, url, headers or {})
+                yield web
         except _CAUGHT as problem:
             raise SourceError(f"cannot fetch {shown(url)}: {_in_words(problem, self.timeout_s)}") from problem
 
@@ -165,13 +191,13 @@ def _in_words(problem: Exception, timeout_s: float) -> str:
 class _Transport(httpx.BaseTransport):
     """httpx over a httpcore pool whose sockets come from the guard."""
 
-    def __init__(self, client: Client, deadline: float, private_host: str) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=client.ssl_context, network_backend=_GuardedBackend(client, deadline, private_host)
-        )
+    def __init__(self, client: Client, deadline: float, private_host: str, private_only: bool) -> None:
+        backend = _GuardedBackend(client, deadline, private_host, private_only)
+        self._pool = httpcore.ConnectionPool(ssl_context=client.ssl_context, network_backend=backend)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
+        assert isinstance(request.stream, httpx.SyncByteStream)
         answer = self._pool.handle_request(
             httpcore.Request(
                 method=request.method,
@@ -179,6 +205,7 @@ class _Transport(httpx.BaseTransport):
                     scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
                 ),
                 headers=request.headers.raw,
+                content=request.stream,
                 extensions=request.extensions,
             )
         )
@@ -202,10 +229,11 @@ class _Body(httpx.SyncByteStream):
 class _GuardedBackend(httpcore.NetworkBackend):
     """Opens sockets only to addresses that the guard lets pass, and none that outlives the deadline."""
 
-    def __init__(self, client: Client, deadline: float, private_host: str) -> None:
+    def __init__(self, client: Client, deadline: float, private_host: str, private_only: bool) -> None:
         self._client = client
         self._deadline = deadline
         self._private_host = private_host
+        self._private_only = private_only
         self._sockets = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -219,6 +247,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         left_s = _left_s(self._client, self._deadline)
         addresses = _resolve_within(self._client.resolve, host, port, left_s)
         check_addresses(host, addresses, allow_private=host.lower() == self._private_host)
+        if self._private_only:
+            check_private(host, addresses)
         problem: Exception | None = None
         for tried, address in enumerate(addresses):
             share_s = _left_s(self._client, self._deadline) / (len(addresses) - tried)

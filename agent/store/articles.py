@@ -202,15 +202,16 @@ def record_readings(
                 (to_text(now), article_id),
             )
             new += add_claims(store, claims, now)
-            store.run(
-                "INSERT OR REPLACE INTO article_read VALUES (?, ?, ?)", (article_id, reader, to_text(now))
-            )
+            # The last reader only: should an earlier one come back, its claims are to come back too.
+            store.run("DELETE FROM article_read WHERE article_id = ?", (article_id,))
+            store.run("INSERT INTO article_read VALUES (?, ?, ?)", (article_id, reader, to_text(now)))
     fault("claims:after-commit")
     return new
 
 
 def add_claims(store: Store, claims: Iterable[Claim], now: datetime) -> int:
-    """Keep claims; one that is known by its id is only taken out of retirement. Returns how many are new.
+    """Keep claims; one that is known by its id is taken out of retirement, and its score is the one given now.
+    Returns how many are new.
 
     Raises StoreError when a claim's article is not in the store.
     """
@@ -234,7 +235,9 @@ def add_claims(store: Store, claims: Iterable[Claim], now: datetime) -> int:
             )
             new += inserted.rowcount
             store.run(
-                "UPDATE claim SET retired_at = NULL WHERE id = ? AND retired_at IS NOT NULL", (claim.id,)
+                "UPDATE claim SET retired_at = NULL, score = ?2"
+                " WHERE id = ?1 AND (retired_at IS NOT NULL OR score <> ?2)",
+                (claim.id, claim.score),
             )
     return new
 
