@@ -17,7 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = Callable[[dict[str, str], dict[str, Any]], Any]
-_CHIEF = re.compile(r"((?:[A-Z]\w+ )*[A-Z]\w+)(?:'s)? chief executive ((?:[A-Z]\w+ )*[A-Z]\w+)")
+_CHIEF = re.compile(
+    r"((?:[A-Z]\w+ )*[A-Z]\w+)(?:(?:'s)? chief executive| is steered by) ((?:[A-Z]\w+ )*[A-Z]\w+)"
+)
 
 
 def claim(
@@ -27,7 +29,8 @@ def claim(
 
 
 def chiefs(article: dict[str, str], _request: dict[str, Any]) -> Any:
-    """The stand-in for a model: every "Acme chief executive Jane Roe" of the article."""
+    """The stand-in for a model: every "Acme chief executive Jane Roe" of the article, and what the
+    rules have no words for."""
     found = [claim(m[1], m[2], m[0]) for text in article.values() for m in _CHIEF.finditer(text)]
     return {"claims": found}
 

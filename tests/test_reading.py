@@ -28,7 +28,7 @@ from tests.ner.conftest import HERE, NOW, ROOT
 TEXTS = (
     "Ford CEO Dana Pruitt spoke.",
     "Boeing chief executive Lena Marchetti spoke.",
-    "It was once more said that Zetaflux was well led. Nordwind chief executive Ann Ruiz spoke.",
+    "It was once more said that Zetaflux was well led. Nordwind is steered by Ann Ruiz.",
 )
 
 

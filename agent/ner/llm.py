@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.catalogue import Catalogue
-from agent.errors import InputError, SourceError, TooLarge
+from agent.errors import ConfigError, InputError, SourceError, TooLarge
 from agent.ner.checked import Checker
 from agent.ner.lexicon import load_lexicon
 from agent.ner.linking import build_linker
@@ -72,8 +72,13 @@ class ModelReader:
 
 
 def make_model_reader(model: Asks, catalogue: Catalogue, relations: Mapping[str, Relation]) -> ModelReader:
-    """Index the catalogue for checking (a fraction of a second); no spaCy pipeline is loaded."""
+    """Index the catalogue for checking (a fraction of a second); no spaCy pipeline is loaded. Raises ConfigError
+    where no relation is followed in news."""
     lexicon, followed = load_lexicon(), in_news(relations)
+    if not followed:
+        raise ConfigError(
+            "the extractor's model has nothing to look for: no relation of the relations file has `roles` or `news`"
+        )
     checker = Checker(
         build_linker(catalogue, lexicon),
         make_book(relations, lexicon.lists["other_roles"]),

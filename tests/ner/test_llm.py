@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agent.catalogue import load_catalogue
 from agent.decide import merge
+from agent.errors import ConfigError
 from agent.ner.checked import union
 from agent.ner.claims import Reader
 from agent.ner.llm import Answered, Failed, ModelReader, make_model_reader
@@ -155,6 +156,12 @@ def test_a_failure_is_a_value(server: ChatServer, asking: ModelReader) -> None:
         found = asking.read(article("Ford CEO Dana Pruitt spoke."))
         assert isinstance(found, Failed) and found.away is away and found.reason
     server.manner = "honoured"
+
+
+def test_relations_that_no_news_speaks_of_are_nothing_to_ask_about(server: ChatServer) -> None:
+    chat = Chat(Endpoint(server.url, "stand-in"), CLIENT)
+    with pytest.raises(ConfigError, match="nothing to look for"):
+        make_model_reader(chat, CATALOGUE, {"currency": RELATIONS["currency"]})
 
 
 def test_an_event_with_a_past_year_is_dated_there(server: ChatServer, asking: ModelReader) -> None:

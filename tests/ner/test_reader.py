@@ -18,7 +18,8 @@ from agent.ner.load import EMBEDDED, load_nlp
 from agent.ner.patterns import news_patterns
 from agent.relations import load_relations
 from agent.types import Claim
-from benchmarks.extraction import judge, read_items, read_labels, summary
+from benchmarks.news.judge import judge, summary
+from benchmarks.news.labels import read_items, read_labels
 from tests.ner.conftest import HERE, NOW, ROOT, article
 
 Read = Callable[..., list[Claim]]
@@ -178,7 +179,8 @@ def test_the_benchmark_counts_right_wrong_and_missed(reader: Reader, tmp_path: P
     keys = ("relation", "subject", "object", "kind", "explicit")
     facts = [{"id": i, "facts": [dict(zip(keys, f, strict=True)) for f in fs]} for i, _, fs in rows]
     labels.write_text("".join(json.dumps(row) + "\n" for row in facts), encoding="utf-8")
-    counts, errors, _ = judge(read_items(items), read_labels(labels), reader)
+    articles = list(read_items(items))
+    counts, errors = judge(articles, reader.read_many(articles), read_labels(labels), reader.linker)
     totals, _ = summary(counts)
     assert (totals["state"]["tp"], totals["state"]["fp"], totals["end"]["fn"]) == (1, 1, 1)
     assert {e["error"] for e in errors} == {"fp", "fn"}
