@@ -1,7 +1,7 @@
 """The stages, in the order in which news becomes a proposal.
 
     fetch      sources -> articles            stored before anything else happens
-    read       articles -> claims             NER, linking, patterns
+    read       articles -> claims             NER, linking, patterns; a language model if wanted (agent.reading)
     merge      claims -> facts | skips        pure (agent.decide)
     ask        facts -> beliefs               the served revision answers freely
     propose    beliefs -> proposals | skips   queued, pending

@@ -193,7 +193,7 @@ def test_the_pipeline_polls_it_like_any_source(
         assert (first.status, [a.title for a in first.articles]) == (
             "ok", ["Haruko Tanabe is the prime minister of Japan"],
         )  # fmt: skip
-        assert read(shop) == 1 and list(fetch(shop)) == []  # not due
+        assert read(shop).claims == 1 and list(fetch(shop)) == []  # not due
         (second,) = fetch(shop, everything=True)
         assert second.articles == () and articles.count(store) == 1
         (skip,) = merge_all(shop)

@@ -78,10 +78,7 @@ def test_extractors_stand_side_by_side(folder: Path, capsys: pytest.CaptureFixtu
         more = ["--extractor", "rules", "both", "llm", "--endpoint", server.url, "--model", "stand-in"]
         assert main([*map(str, given), *more]) == 0
         server.by_title = {"2": "prose"}
-        assert (
-            main([*map(str, given), "--extractor", "both", "--model", "x", "--endpoint", server.url])
-            == 0
-        )
+        assert main([*map(str, given), "--extractor", "both", "--model", "x", "--endpoint", server.url]) == 0
     told = capsys.readouterr().out
     assert "embedded + llm stand-in" in told and "no answer to 1 items" in told
     found = json.loads((folder / "out.json").read_text(encoding="utf-8"))

@@ -86,6 +86,19 @@ def test_each_version_of_the_reader_reads_everything_once(store: Store) -> None:
     assert [item.id for item in articles.claims(store)] == ["c1", "c2"]
 
 
+def test_the_last_reader_counts_and_its_scores(store: Store) -> None:
+    """Whoever goes back to an earlier reader wants its claims back."""
+    articles.add(store, [article(1)])
+    articles.record_readings(store, [("feed:1", [claim()])], "v1", NOW)
+    surer = replace(claim(), score=0.125)
+    assert articles.record_readings(store, [("feed:1", [surer, claim("c2")])], "v1+model", NOW) == 1
+    assert articles.claims(store) == (surer, claim("c2"))
+    assert articles.unread(store, "v1+model") == ()
+    assert [item.id for item in articles.unread(store, "v1")] == ["feed:1"]
+    articles.record_readings(store, [("feed:1", [claim()])], "v1", NOW)
+    assert articles.claims(store) == (claim(),)
+
+
 def test_reading_is_all_or_nothing(store: Store) -> None:
     articles.add(store, [article(1), article(2)])
     with pytest.raises(StoreError, match="was read in another article"):
