@@ -302,7 +302,18 @@ def test_the_example_has_every_key_and_every_default(folder: Path) -> None:
 
 def test_the_example_says_a_word_on_every_section() -> None:
     text = data_file("factd.yaml").read_text(encoding="utf-8")
-    for section in ("state", "model", "sources", "relations", "ner", "editing", "verify", "policy", "daemon"):
+    for section in (
+        "state",
+        "model",
+        "sources",
+        "relations",
+        "ner",
+        "extractor",
+        "editing",
+        "verify",
+        "policy",
+        "daemon",
+    ):
         assert re.search(rf"(?m)^{section}:", text), section
     example = re.search(r"(?m)^#   - (\{name: example.*)$", text)
     assert example is not None and set(yaml.safe_load(example[1])) == {

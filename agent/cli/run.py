@@ -50,7 +50,7 @@ def plan(
             "proposals": [_planned_record(p) for p in found.new],
             "skips": [skip_record(s) for s in found.skips],
             "sources": _source_records(found),
-            "extractor": _extractor_record(found),
+            **_extractor_record(found),
         })  # fmt: skip
     else:
         _show_plan(asked, found, explain)
@@ -85,7 +85,7 @@ def run(
             "approved": [p.id for p in found.approved],
             "skips": [skip_record(s) for s in found.skips],
             "sources": _source_records(found),
-            "extractor": _extractor_record(found),
+            **_extractor_record(found),
             "applied": None if revised is None else _revised_record(revised),
         })  # fmt: skip
     else:
@@ -236,13 +236,10 @@ def _tell_extractor(asked: Session, found: Gathered) -> None:
 
 
 def _extractor_record(found: Gathered) -> dict[str, Any]:
+    """Nothing where no language model was asked."""
     reading = found.reading
-    return {
-        "asked": reading.asked,
-        "failed": list(reading.failed),
-        "waiting": reading.waiting,
-        "dropped": dict(reading.dropped),
-    }
+    told = {"asked": reading.asked, "failed": list(reading.failed), "waiting": reading.waiting}
+    return {"extractor": {**told, "dropped": dict(reading.dropped)}} if reading.asked else {}
 
 
 def _all_sources_failed(found: Gathered) -> None:

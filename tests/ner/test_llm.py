@@ -133,6 +133,18 @@ def test_what_cannot_be_found_again_is_dropped_with_its_reason(
     assert told(server, asking, text, item) == Answered((), {reason: 1})
 
 
+@pytest.mark.parametrize("subject", ["ZETAFLUX", "Zetaflux\x07", "Zeta flux", "Zétaflux"])
+@pytest.mark.parametrize("holder", ["ANN RUIZ", "Ann-Ruiz", "Ann\u202e Ruiz", "Ánn Ruiz"])
+def test_names_that_nobody_has_catalogued_are_as_written_or_not_at_all(
+    server: ChatServer, asking: ModelReader, subject: str, holder: str
+) -> None:
+    text, quote = "Zetaflux chief executive Ann Ruiz spoke.", "Zetaflux chief executive Ann Ruiz"
+    right = claim("Zetaflux", "Ann Ruiz", quote)
+    assert facts(told(server, asking, text, right)) == [("ceo", "Zetaflux", "Ann Ruiz", "state")]
+    wrong = ({**right, "subject": subject}, {**right, "object": holder})
+    assert told(server, asking, text, *wrong).claims == ()
+
+
 def test_the_same_is_said_once_and_too_much_is_cut(server: ChatServer, asking: ModelReader) -> None:
     right = claim("Ford", "Dana Pruitt", "Ford CEO Dana Pruitt")
     found = told(server, asking, "Ford CEO Dana Pruitt spoke.", *[right] * 50)
