@@ -90,6 +90,8 @@ def _round_in_thread(shop: Workshop, tell: Tell, stop: threading.Event) -> None:
             raise Stopped
         shop.progress(stage, done, total)
 
+    if stop.is_set():  # the clock may start one more round before it is stopped itself
+        return
     try:
         with open_store(shop.store.folder, shop.clock()) as store:
             found, revised = round_(replace(shop, store=store, progress=progress))
