@@ -268,6 +268,8 @@ def join_touching(names: Sequence[Symbol], tokens: Sequence[Token], text: str) -
         if last and not letter and name.start == last.end + 1 and tokens[last.end].text == "of":
             head = tokens[last.end - 1].text.lower()
             letter = "O" if last.letter in "OX" and head in _ORG_HEADS and name.letter in "GXO" else ""
+        if last and not letter and name.start == last.end + 1 and tokens[last.end].text == "&":
+            letter = "O" if {last.letter, name.letter} <= {"O", "X", "G"} else ""
         if (
             last
             and not letter

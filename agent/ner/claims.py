@@ -34,6 +34,8 @@ from agent.relations import Relation
 from agent.types import Article, Claim
 
 _MAX_CHARS = 20_000
+# Share of plain Latin letters, below which a sentence cannot be English.
+_ENGLISH = 0.6
 _MAX_SENTENCE = 1_200
 _NOT_NOW = ("end", "future", "hedged", "acting")
 _CHUNK = 64
@@ -96,6 +98,8 @@ class Reader:
         return Page(f"{title}\n{body}", sentences, headlines, [self._wants(s) for s in sentences])
 
     def _wants(self, sentence: str) -> bool:
+        if sum(map(str.isascii, sentence)) < _ENGLISH * len(sentence):
+            return False
         if self.news_trigger.search(sentence) or " counterpart" in sentence:
             return True
         return self.book.trigger.search(sentence) is not None and any(

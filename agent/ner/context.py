@@ -73,7 +73,13 @@ class Context:
     def readings(self, symbol: Symbol) -> tuple[Reading, ...]:
         """What a subject symbol can denote; an uncatalogued name denotes itself."""
         if symbol.readings:
-            return symbol.readings
+            # A homonym stays one: nobody can tell which is meant.
+            alone = len(symbol.readings) == 1
+            return (
+                ()
+                if alone and self._nickname_of_another(symbol.readings[0], symbol.text)
+                else symbol.readings
+            )
         name = strip_legal(symbol.text)
         exact = self.linker.readings(name)
         if exact:
@@ -83,7 +89,7 @@ class Context:
             or name in self.lexicon.lists["media"]
             or name.startswith(_BROADCASTS)
             or name in self.lexicon.lists["no_subjects"]
-            or not any(c.isalpha() for c in name)
+            or sum(c.isalpha() for c in name) < 2
         ):
             return ()
         as_org = Reading(name, "", "ORG")
@@ -92,7 +98,9 @@ class Context:
         )
 
     def company(self, before: Iterable[Symbol], kinds: Sequence[str]) -> Reading | None:
-        """Which organisation "the company" is: the only one that the sentence has named `before`, else the only one of the title."""
+        """Which organisation "the company" is: the only one of the title, or of the whole article; None where the sentence has named
+        another `before`.
+        """
 
         def fitting(readings: Iterable[Reading]) -> list[Reading]:
             fit = (r for r in readings if r.label == "ORG" and not r.metonym and r.name not in places)
@@ -101,12 +109,24 @@ class Context:
 
         # What is unknown may be a place as well ("Europe's biggest").
         places = {r.name for r, _ in self.seen if r.label == "GPE"}
+        everywhere = fitting(r for r, _ in self.seen)
+        titled = fitting(r for r, headline in self.seen if headline)
         here = fitting(r for symbol in before for r in self.readings(symbol))
-        named = here or fitting(r for r, headline in self.seen if headline)
-        if len(named) != 1:
+        named = next((found[0] for found in (titled, everywhere, here) if len(found) == 1), None)
+        if named is None or (titled and named not in titled):
             return None
-        longer = fitting(r for r, _ in self.seen if r.name.startswith(f"{named[0].name} "))
-        return longer[0] if len(longer) == 1 and not named[0].kind else named[0]
+        longer = [r for r in everywhere if r.name.startswith(f"{named.name} ")]
+        same = [named, *longer]
+        if any(other not in same for other in here):
+            return None
+        return longer[0] if len(longer) == 1 and not named.kind else named
+
+    def _nickname_of_another(self, reading: Reading, text: str) -> bool:
+        """Whether "Bulls" is read as Chicago's in an article that never mentions Chicago: nicknames of clubs are used again."""
+        if reading.kind != "club" or not reading.name.endswith(f" {text}"):
+            return False
+        town = reading.name[: -len(text) - 1]
+        return any(r.label == "GPE" for r in self.linker.readings(town)) and town not in self.text
 
     def role_before(self, sentence: str) -> tuple[str, ...]:
         """The office named last before `sentence`, which has none; () without any."""
