@@ -48,6 +48,7 @@ class Context:
     seen: list[tuple[Reading, bool]] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
     roles: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    has_title: bool = False
 
     def note(self, symbols: Symbols, *, headline: bool) -> None:
         """Remember the subjects and people that a sentence names."""
@@ -59,6 +60,7 @@ class Context:
                     for r in self.linker.readings(part)
                     if r.kind == "country"
                 ]
+        self.has_title = self.has_title or headline
         self.roles += [(symbols.text, item.roles) for item in symbols.items if item.letter == "R"]
         gone = {int(n) for n in FORMERLY.findall(symbols.line)}
         for number, symbol in enumerate(symbols.items):
@@ -98,8 +100,8 @@ class Context:
         )
 
     def company(self, before: Iterable[Symbol], kinds: Sequence[str]) -> Reading | None:
-        """Which organisation "the company" is: the only one of the title, or of the whole article; None where the sentence has named
-        another `before`.
+        """Which organisation "the company" is: the only one of the title, or of an article that has no title; None where the sentence
+        has named another `before`.
         """
 
         def fitting(readings: Iterable[Reading]) -> list[Reading]:
@@ -113,7 +115,7 @@ class Context:
         titled = fitting(r for r, headline in self.seen if headline)
         here = fitting(r for symbol in before for r in self.readings(symbol))
         named = next((found[0] for found in (titled, everywhere, here) if len(found) == 1), None)
-        if named is None or (titled and named not in titled):
+        if named is None or (self.has_title and named not in titled):
             return None
         longer = [r for r in everywhere if r.name.startswith(f"{named.name} ")]
         same = [named, *longer]
