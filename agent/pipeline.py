@@ -40,7 +40,7 @@ from agent.workshop import Workshop
 
 # Bump when the rules change: every stored article is then read again. With a language model, its name and version
 # are added (agent.reading).
-READER = "rules-1"
+READER = "rules-2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 from agent.catalogue import load_catalogue
 from agent.errors import FactdError
+from agent.paths import MORE, WORLD
 from agent.relations import load_relations
 from agent.settings import ExtractorSettings
 from benchmarks.news.extractors import Extraction, Extractor, extract, make_extractor
@@ -83,7 +84,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--key-variable", default="", help="environment variable that holds the endpoint's key"
     )
     parser.add_argument("--timeout-s", type=float, default=ExtractorSettings().timeout_s)
-    parser.add_argument("--catalogue", type=Path, nargs="+", default=[ROOT / "agent" / "demo" / "world"])
+    parser.add_argument(
+        "--catalogue",
+        type=Path,
+        nargs="+",
+        default=[WORLD, MORE],
+        help="catalogue files, in place of the shipped",
+    )
     parser.add_argument("--relations", type=Path, default=ROOT / "configs" / "relations.yaml")
     parser.add_argument("--errors", action="store_true", help="print every error too")
     given = parser.parse_args(arguments)

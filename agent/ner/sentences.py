@@ -24,7 +24,7 @@ LABELS = {
     "LOC": "LOC",
 }
 # Shares of written sentences among all, and of their names that are replaced.
-_WRITTEN, _OTHER_NAMES = 0.55, 0.6
+_WRITTEN, _OTHER_NAMES = 0.65, 0.55
 _SLOT = re.compile(r"\{(\w+)\}")
 _OFFICES = frozenset(
     ("head_of_state", "head_of_government", "ceo", "head_coach", "head_of_organisation", "founder")

@@ -20,6 +20,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import minibatch
+from thinc.api import NumpyOps, set_current_ops
 
 from agent.catalogue import load_catalogue
 from agent.ner.fillers import Material
@@ -61,6 +62,7 @@ NER = {
 def train(out: Path, seed: int, steps: int, batch: int = 128) -> Language:
     """Train for `steps` batches of `batch` fresh sentences and write the pipeline to `out`. One seed gives
     one model."""
+    set_current_ops(NumpyOps(use_blis=False))  # as the reader multiplies, and several times faster
     numpy.random.seed(seed)  # thinc draws its first weights from there
     random.seed(seed)
     rng = random.Random(seed)
