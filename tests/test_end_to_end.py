@@ -406,7 +406,7 @@ def test_a_state_that_another_process_works_on(place: Place, whole: Whole, state
     assert end(state) == whole.end
 
 
-@pytest.mark.parametrize("limit", [4096, 131072, 300_000])
+@pytest.mark.parametrize("limit", [4096, 131072, 220_000])
 def test_a_full_disk_loses_nothing(place: Place, whole: Whole, state: Path, limit: int) -> None:
     """No file may grow beyond `limit` bytes: the database does not fit, or what is kept of a compilation."""
     full = place.run(state, "run", "--once", file_limit=limit)
