@@ -1,6 +1,6 @@
 """A thousand feeds polled by us and by the library `reader` (github.com/lemon24/reader), in turns, on one machine.
 
-    pip install reader
+    pip install reader sgmllib3k       # reader 3.26 imports sgmllib and does not ask for it
     python -m benchmarks.polling [--feeds 1000] [--hosts 250] [--runs 3] [--latency-ms 20] [--workers 8] [--per-host 2] [--json FILE]
 
 The feeds come from `benchmarks.feed_server`, in a process of its own, on many loopback addresses (127.0.0.1, 127.0.0.2, ...: Linux);
@@ -151,7 +151,7 @@ def main() -> None:
     facts = about(options)
     sides = [options.only] if options.only else ["reader", "ours"]
     if "reader" in sides and facts["reader"] is None:
-        sys.exit("reader is not installed: `pip install reader`, or --only ours")
+        sys.exit("reader is not installed: `pip install reader sgmllib3k`, or --only ours")
     runs: list[dict[str, Any]] = []
     try:
         with (
