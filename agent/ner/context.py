@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from agent.ner.chunks import Symbol
 from agent.ner.lexicon import Lexicon
@@ -18,6 +19,8 @@ _MONARCHS = word_set("king queen sultan emir emperor monarch amir")
 # Their programmes are named after them.
 _BROADCASTS = ("Bloomberg ", "CNBC ", "CNN ", "BBC ")
 FORMERLY = re.compile(r"(?:former|ex-|then|one-time|erstwhile) <[A-Z](\d+)>")
+# Every name is compared with all others: a text with more people than this is a list, not a story.
+_MOST_PEOPLE = 100
 _PERSON_WORD = re.compile(r"^(?:[^\W\d_][\w'.-]*)$")
 _NOT_PERSON = word_set(
     "the a an of for and says said talks group company government office house ministry department party "
@@ -49,6 +52,8 @@ class Context:
     people: list[str] = field(default_factory=list)
     roles: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     has_title: bool = False
+    fullest: dict[str, str] = field(default_factory=dict)
+    asked: dict[tuple[str, Reading], Office | None] = field(default_factory=dict)
 
     def note(self, symbols: Symbols, *, headline: bool) -> None:
         """Remember the subjects and people that a sentence names."""
@@ -69,7 +74,12 @@ class Context:
                 continue
             if symbol.letter in "GDO" or self._repeated(symbol):
                 self.seen += [(r, headline) for r in self.readings(symbol)]
-            elif symbol.letter == "P" and (name := display_name(symbol.text)):
+            elif (
+                symbol.letter == "P"
+                and (name := display_name(symbol.text))
+                and len(self.people) < _MOST_PEOPLE
+                and name not in self.people
+            ):
                 self.people.append(name)
 
     def readings(self, symbol: Symbol) -> tuple[Reading, ...]:
@@ -179,10 +189,15 @@ class Context:
         return bool(set("FL") & set(classes)) and not self.lexicon.is_common(word.lower())
 
     def _fullest(self, name: str) -> str:
+        if name not in self.fullest:
+            self.fullest[name] = self._look_for(name)
+        return self.fullest[name]
+
+    def _look_for(self, name: str) -> str:
         candidates = [p for p in self.people if len(p.split()) > len(name.split()) and same_person(name, p)]
         if not candidates and len(name.split()) == 1 and not name.lower().startswith(("king", "queen")):
             before = re.compile(r"((?:[^\W\d_a-z][\w.'-]+ ){1,2}(?:(?:de|da|van|von|der|al|bin) ){0,2})$")
-            starts = [m.start() for m in re.finditer(re.escape(name), self.text)]
+            starts = [m.start() for m in islice(re.finditer(re.escape(name), self.text), _MOST_PEOPLE)]
             leads = [before.search(self.text, max(0, at - 40), at) for at in starts]
             found = [display_name((m.group(1) + name).split("'s ")[-1]) for m in leads if m]
             candidates = [f for f in found if len(f.split()) in (2, 3) and self._plausible(f)]
@@ -226,6 +241,11 @@ class Context:
         return list({o.relation.name: o for o in found}.values())
 
     def _office(self, role: str, reading: Reading) -> Office | None:
+        if (role, reading) not in self.asked:
+            self.asked[role, reading] = self._find_office(role, reading)
+        return self.asked[role, reading]
+
+    def _find_office(self, role: str, reading: Reading) -> Office | None:
         relation = self.book.relation(role, reading)
         if relation is None:
             return None

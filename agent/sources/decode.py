@@ -54,7 +54,7 @@ def decode(body: bytes, content_type: str = "") -> str:
     # Mostly UTF-8 with a few broken bytes, or a legacy page without a word about it?
     as_utf8 = body.decode("utf-8", "replace")
     broken = as_utf8.count("\ufffd")
-    whole = sum(1 for c in as_utf8 if c > "\x7f") - broken
+    whole = len(as_utf8) - len(as_utf8.encode("ascii", "ignore")) - broken
     return as_utf8 if whole > broken else body.decode("cp1252", "replace")
 
 

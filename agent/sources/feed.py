@@ -3,7 +3,7 @@
 feedparser opens any path or URL that it is handed as bytes or str, so there is one call, on a BytesIO. Its
 own patterns are quadratic in places (measured on 6.0.14): 20 kB of blank lines before the root take 2 s, and
 one 100 kB word in <author> 65 s, 20,000 categories 12 s; nesting, attributes and very many tags are slow too.
-`_tame` removes the first three, `_measure` refuses the others.
+`markup.py` removes the first three and refuses the others; `repair.py` mends what is not well-formed.
 """
 
 from __future__ import annotations
@@ -18,39 +18,18 @@ from typing import Any
 
 import feedparser
 
-from agent.errors import SourceError, TooLarge
+from agent.errors import SourceError
 from agent.sources.decode import decode
 from agent.sources.items import Context, Item, Parsed, to_articles
+from agent.sources.markup import MANY, check, find_root, tame, to_bytes
 from agent.sources.plain import read_plain
+from agent.sources.repair import repair
 from agent.sources.text import clean_line
 
-MAX_DEPTH = 1000
-MAX_TAGS = 200_000  # 5 s of parsing
-MAX_ENTITIES = 1_000_000
-MAX_ATTRIBUTES = 500  # of one tag; quadratic
-MAX_PROLOGUE = 16_384
-_ROOT = re.compile(r"<[A-Za-z_][^\s<>/]{0,200}")
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|[\ud800-\udfff]")
-# Elements that we do not read and feedparser is quadratic in: it looks for e-mail addresses in people's names
-# and compares each category with all before. Their text goes, with CDATA, comments and instructions in it,
-# and so do the attributes of categories.
-_UNREAD = re.compile(
-    r"(<(?:[\w.-]+:)?(?:author|creator|publisher|owner|contributor|managingeditor|webmaster|category|subject"
-    r"|keywords)\b[^<>]*+>)"
-    r"(?:[^<]++|<!\[CDATA\[(?:[^\]]++|\](?!\]>))*+|<!--(?:[^-]++|-(?!->))*+|<\?[^<>]*+)*+",
-    re.IGNORECASE,
-)
-_CATEGORY = re.compile(
-    r"""<((?:[\w.-]+:)?(?:category|subject|keywords)\b)(?:[^<>"'/]++|"[^"<]*+"|'[^'<]*+'|/(?!>))*+(/?>)""",
-    re.IGNORECASE,
-)
-_BLANKS = re.compile(r"\s{2,}")
 _HTML_ROOT = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _LINK = re.compile(r"<link\b[^<>]{0,2000}>", re.IGNORECASE)
 _HREF = re.compile(r"""href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 _FEED_TYPE = re.compile(r"application/(?:rss|atom)\+xml|application/feed\+json", re.IGNORECASE)
-_CLOSED = re.compile(r"</(?:[\w-]+:)?(?:rss|feed|rdf|channel)\s*>\s*(?:<!--[^>]*>\s*)*$", re.IGNORECASE)
 _PERIOD_S = {
     "hourly": 3600.0,
     "daily": 86400.0,
@@ -74,35 +53,47 @@ def parse_feed(body: bytes, context: Context, *, content_type: str = "", base_ur
     text = decode(body, content_type).lstrip("\ufeff \t\r\n")
     if not text:
         raise SourceError("the body is empty: a feed was expected")
-    root = _ROOT.search(text)
-    _refuse_html(text)
+    root = find_root(text)
+    page = _page(text)
     if not text.startswith("<") or root is None:
         raise SourceError(f"this is no XML: it begins with {text[:40]!a}")
+    if root[0].lower() == "<opml":
+        raise SourceError(
+            "this is an OPML list of feeds, not a feed; `factd feeds import` takes over what it names"
+        )
     plain = read_plain(text, base_url)
     if plain is not None:
         articles, more = to_articles(plain.items, context)
         return Parsed(articles, _ttl_s(plain.pace), more)
-    _measure(text)
-    text = _tame(text, root.start())
-    result = _call_feedparser(text, base_url)
-    entries = list(result.entries)
+    text = tame(text, root.start())
+    document = to_bytes(text)
     notes: list[str] = []
-    if result.bozo:
-        reason = clean_line(str(result.get("bozo_exception", "")))[:160]
-        if not entries:
-            raise SourceError(f"the XML is broken ({reason}) and no entry could be read")
-        notes.append(f"the XML is broken ({reason}); what could be read was")
-        if _breaks_off(text):
-            entries.pop()
+    reason = check(document)
+    whole = True
+    if reason:
+        fixed = repair(text)
+        document, whole = to_bytes(fixed.text), fixed.closed
+        if reason != MANY:
+            notes.append(f"the XML is broken ({reason}); what could be read was")
+        if fixed.cut:
             notes.append("the last entry is cut off and was left out")
+    result = _call_feedparser(document, base_url)
+    entries = list(result.entries)
+    if not entries and page and not result.version:
+        raise SourceError(page)
+    if not entries and (result.bozo or not whole):
+        raise SourceError(f"the XML is broken ({reason or _reason(result)}) and no entry could be read")
     if not entries and not result.version:
         raise SourceError(f"this is XML but neither RSS nor Atom: its root is {root[0][:60]!a}")
     articles, more = to_articles(map(_item, entries), context)
     return Parsed(articles, _ttl_s(result.feed), (*notes, *more))
 
 
-def _call_feedparser(text: str, base_url: str) -> Any:
-    document = f'<?xml version="1.0" encoding="utf-8"?>{text}'.encode("utf-8", "replace")
+def _reason(result: Any) -> str:
+    return clean_line(str(result.get("bozo_exception", "")))[:160]
+
+
+def _call_feedparser(document: bytes, base_url: str) -> Any:
     headers = {"content-type": "application/xml; charset=utf-8", "content-location": base_url}
     try:
         return feedparser.parse(
@@ -114,68 +105,26 @@ def _call_feedparser(text: str, base_url: str) -> Any:
         ) from problem
 
 
-def _refuse_html(text: str) -> None:
+def _page(text: str) -> str:
+    """What to say if `text` is an HTML page, "" where it is none. Raises it as SourceError where no feed is in it:
+    some servers wrap a feed in a page, or put a page's doctype before it."""
     head = text[:4096]
     page = _HTML_ROOT.search(head)
-    feed = re.search(r"<(?:[\w-]+:)?(?:rss|feed|rdf)\b", head, re.IGNORECASE)
+    feed = re.search(r"<(?:[\w-]+:)?(?:rss|feed|rdf|opml)\b", head, re.IGNORECASE)
     if page is None or (feed is not None and feed.start() < page.start()):
-        return
+        return ""
     found = named_feed(text)
     hint = f"; the page names a feed at {found[:300]!a}" if found else " and it names no feed"
-    raise SourceError(f"this is an HTML page, not a feed{hint}")
+    message = f"this is an HTML page, not a feed{hint}"
+    if feed is None:
+        raise SourceError(message)
+    return message
 
 
 def named_feed(page: str) -> str:
     """The link of the first feed that an HTML page names in its head, as it is written there; "" if none."""
     links = [link[0] for link in _LINK.finditer(page[:200_000]) if _FEED_TYPE.search(link[0])]
     return next((html.unescape(href[1]) for link in links if (href := _HREF.search(link))), "")
-
-
-def _measure(text: str) -> None:
-    """Refuse what would take the parser long. One linear pass over the tags, comments and CDATA aside."""
-    if text.count("&") > MAX_ENTITIES:
-        raise TooLarge(
-            f"the XML has more than {MAX_ENTITIES} entities; split the feed or ask for fewer items"
-        )
-    depth = tags = at = 0
-    while (at := text.find("<", at)) >= 0:
-        if text.startswith("<!--", at):
-            at = text.find("-->", at)
-        elif text.startswith("<![CDATA[", at):
-            at = text.find("]]>", at)
-        else:
-            end = text.find(">", at)
-            if text.startswith("</", at):
-                depth -= 1
-            elif text[at + 1 : at + 2] not in ("!", "?") and text[end - 1] != "/":
-                depth += 1
-            if text.count("=", at, max(at, end)) > MAX_ATTRIBUTES:
-                raise TooLarge(f"a tag has more than {MAX_ATTRIBUTES} attributes; no feed needs them")
-            tags += max(1, text.count("<", at, end if end > 0 else len(text)))
-            at = end
-        if depth > MAX_DEPTH:
-            raise TooLarge(f"the XML is nested more than {MAX_DEPTH} deep; no feed is")
-        if tags > MAX_TAGS:
-            raise TooLarge(f"the XML has more than {MAX_TAGS} tags; split the feed or ask for fewer items")
-        if at < 0:
-            return
-        at += 1
-
-
-def _tame(text: str, root_at: int) -> str:
-    """`text` less its declaration (decoded already), forbidden characters, blank runs, names, categories."""
-    prologue = _BLANKS.sub("\n", _DECLARATION.sub("", text[:root_at]))
-    if len(prologue) > MAX_PROLOGUE:
-        raise TooLarge(f"more than {MAX_PROLOGUE} characters stand before the root element")
-    return prologue.lstrip() + _UNREAD.sub(r"\1", _CATEGORY.sub(r"<\1\2", _NOT_XML.sub("", text[root_at:])))
-
-
-def _breaks_off(text: str) -> bool:
-    if _CLOSED.search(text[-2000:]):
-        return False
-    lower = text.lower()
-    opened = max(lower.rfind("<item"), lower.rfind("<entry"))
-    return max(lower.rfind("</item"), lower.rfind("</entry")) < opened
 
 
 def _item(entry: Any) -> Item:

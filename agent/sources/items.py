@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +29,10 @@ from agent.types import Article
 MAX_ITEMS = 2000  # of one body; the rest is left out with a note
 MAX_TITLE = 500
 MAX_TEXT = 20_000
+MAX_URL = 2_000  # a longer one is none
+MAX_PUBLISHER = 200
+_SENTENCE_END = re.compile(r"(?:[.!?…][\"'”’)\]]*+(?=\s)|\n)")
+_LAST_SENTENCE = 2_000  # how far before the limit a sentence's end is looked for
 _OLDEST_AT = datetime(1990, 1, 1, tzinfo=UTC)
 
 
@@ -90,10 +95,11 @@ def to_article(item: Item, context: Context) -> Article | None:
     credit = clean_line(item.site_title)
     if credit:
         title = title.removesuffix(f" - {credit}").rstrip() or title
-    text = _cut(clean_text(item.text), MAX_TEXT)
+    text = _whole_sentences(clean_text(item.text), MAX_TEXT)
     if not title and not text:
         return None
     url = canonical_url(item.url)
+    url = url if len(url) <= MAX_URL else ""
     title_words, text_words = words(title), words(text)
     return Article(
         id=_identity(context.spec.name, item.guid.strip(), url, title, text),
@@ -126,7 +132,7 @@ def page_item(page: Page) -> Item:
 
 def with_body(article: Article, text: str, fetched_at: datetime) -> Article:
     """`article` with the plain `text` of its page in place of its own, as a later wording of it."""
-    text = _cut(clean_text(html.escape(text, quote=False)), MAX_TEXT)
+    text = _whole_sentences(clean_text(html.escape(text, quote=False)), MAX_TEXT)
     return replace(
         article,
         text=text,
@@ -137,13 +143,16 @@ def with_body(article: Article, text: str, fetched_at: datetime) -> Article:
 
 
 def distinct(articles: Iterable[Article]) -> tuple[Article, ...]:
-    """The first of each: by id (the guid, mostly), then by canonical URL, then by content."""
-    seen: set[tuple[str, str]] = set()
+    """The first of each: by id (the guid, mostly), then by canonical URL and title, then by content.
+
+    Not by URL alone: in some feeds every item links to the home page, or to a place in one page.
+    """
+    seen: set[tuple[str, ...]] = set()
     kept: list[Article] = []
     for article in articles:
-        keys = {("id", article.id), ("sha256", article.sha256)}
-        if article.url:
-            keys.add(("url", canonical_key(article.url)))
+        keys: set[tuple[str, ...]] = {("id", article.id), ("sha256", article.sha256)}
+        if article.url and article.title:
+            keys.add(("page", canonical_key(article.url), article.title.casefold()))
         if not keys & seen:
             kept.append(article)
         seen |= keys
@@ -165,7 +174,7 @@ def _publisher(item: Item, url: str, spec: SourceSpec) -> str:
     """Whom the item credits, else the site it links to."""
     return (
         (spec.publisher or "").strip()
-        or clean_line(item.publisher)
+        or _cut(clean_line(item.publisher), MAX_PUBLISHER)
         or registered_domain(item.site)
         or canonical_domain(url)
         or registered_domain(spec.url)
@@ -184,3 +193,12 @@ def _cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return text[:limit].rpartition(" ")[0] or text[:limit]
+
+
+def _whole_sentences(text: str, limit: int) -> str:
+    """`text` up to the last sentence that ends before `limit`: half of one may say the opposite."""
+    if len(text) <= limit:
+        return text
+    tail = max(0, limit - _LAST_SENTENCE)
+    ends = [end.end() for end in _SENTENCE_END.finditer(text, tail, limit)]
+    return text[: ends[-1]].rstrip() if ends else _cut(text, limit)

@@ -6,17 +6,38 @@ or text may be left out.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import Any
 
-from agent.errors import SourceError
+from agent.errors import SourceError, TooLarge
 from agent.sources.decode import decode
 from agent.sources.items import Context, Item, Parsed, to_articles
 
 _MAX_NOTES = 20
+MAX_BAD = 50_000  # lines; behind them nothing is looked for
+MAX_VALUES = 500_000  # objects and lists of one body; an empty one is two characters and 64 bytes
+
+
+class _Bad:
+    """The lines that were no article: the first few in words, all of them counted."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.notes: list[str] = []
+
+    def add(self, note: str) -> None:
+        self.number += 1
+        if len(self.notes) < _MAX_NOTES:
+            self.notes.append(note)
+
+    def all(self) -> tuple[str, ...]:
+        more = (f"{self.number} bad lines in all",) if self.number > _MAX_NOTES else ()
+        return (*self.notes, *more)
 
 
 def parse_jsonl(body: bytes, context: Context, *, content_type: str = "") -> Parsed:
@@ -24,14 +45,17 @@ def parse_jsonl(body: bytes, context: Context, *, content_type: str = "") -> Par
 
     Raises:
         SourceError: the body is empty, or not one line of it is an article.
+        TooLarge: a line of more than MAX_VALUES objects and lists.
     """
-    bad: list[str] = []
-    items = list(_lines(decode(body, content_type), bad))
-    if not items:
-        raise SourceError(f"no line is a JSON object with a title or text{': ' + bad[0] if bad else ''}")
-    notes = (*bad[:_MAX_NOTES], f"{len(bad)} bad lines in all") if len(bad) > _MAX_NOTES else tuple(bad)
-    articles, more = to_articles(items, context)
-    return Parsed(articles, notes=(*notes, *more))
+    bad = _Bad()
+    items = _lines(decode(body, content_type), bad)
+    first = next(items, None)
+    if first is None:
+        raise SourceError(
+            f"no line is a JSON object with a title or text{': ' + bad.notes[0] if bad.notes else ''}"
+        )
+    articles, more = to_articles(chain((first,), items), context)
+    return Parsed(articles, notes=(*bad.all(), *more))
 
 
 def parse_json_feed(body: bytes, context: Context, *, content_type: str = "") -> Parsed:
@@ -39,6 +63,7 @@ def parse_json_feed(body: bytes, context: Context, *, content_type: str = "") ->
 
     Raises:
         SourceError: not JSON, or not a JSON Feed.
+        TooLarge: more than MAX_VALUES objects and lists.
     """
     try:
         feed = _load(decode(body, content_type))
@@ -53,19 +78,22 @@ def parse_json_feed(body: bytes, context: Context, *, content_type: str = "") ->
     return Parsed(articles, notes=notes)
 
 
-def _lines(text: str, bad: list[str]) -> Iterator[Item]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+def _lines(text: str, bad: _Bad) -> Iterator[Item]:
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
+        if line.isspace():
             continue
+        if bad.number == MAX_BAD:
+            bad.notes.append(f"nothing behind line {number} was read")
+            return
         try:
             record = _load(line)
         except ValueError as problem:
-            bad.append(f"line {number}: no JSON ({problem})")
+            bad.add(f"line {number}: no JSON ({problem})")
             continue
         if not isinstance(record, dict) or not any(
             _text(record.get(key)) for key in ("title", "text", "summary")
         ):
-            bad.append(f'line {number}: no object with a "title", "text" or "summary"')
+            bad.add(f'line {number}: no object with a "title", "text" or "summary"')
             continue
         yield Item(
             guid=_text(record.get("id")),
@@ -102,6 +130,10 @@ def read_time(text: str) -> datetime | None:
 
 def _load(text: str) -> Any:
     """json.loads with every failure a ValueError: nesting raises RecursionError."""
+    if text.count("{") + text.count("[") > MAX_VALUES:
+        raise TooLarge(
+            f"the JSON has more than {MAX_VALUES} objects and lists; split it or ask for fewer items"
+        )
     try:
         return json.loads(text)
     except RecursionError:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import SourceError
+from agent.errors import SourceError, TooLarge
 from agent.sources.base import SourceSpec
 from agent.sources.items import Context
 from agent.sources.jsonl import parse_json_feed, parse_jsonl, read_time
@@ -110,3 +110,16 @@ def test_no_json_raises_anything_but_our_errors(value: object) -> None:
 def test_times_are_utc_or_none(text: str) -> None:
     at = read_time(text)
     assert at is None or at.tzinfo is UTC
+
+
+def test_a_body_of_bad_lines_is_given_up_and_says_where() -> None:
+    body = (json.dumps(LINE) + "\n" + "{}\n" * 60_000 + json.dumps({"title": "B"})).encode()
+    parsed = parse_jsonl(body, CONTEXT)
+    assert [a.title for a in parsed.articles] == ["A title"]
+    assert "nothing behind line 50002 was read" in parsed.notes and "50000 bad lines in all" in parsed.notes
+
+
+def test_json_of_a_million_objects_is_refused() -> None:
+    body = b'{"version": "https://jsonfeed.org/version/1", "items": [' + b"{}," * 600_000 + b"{}]}"
+    with pytest.raises(TooLarge, match="objects"):
+        parse_json_feed(body, CONTEXT)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.sources import feed
 from agent.sources.items import Context
+from agent.sources.markup import find_root, tame, to_bytes
 from agent.sources.plain import MAX_PLAIN, read_plain
 from agent.sources.plain_names import MEANT, NAMESPACES, ROLES, TAKEN
 from tests.sources.conftest import NOW, item, rss
@@ -64,9 +65,9 @@ entries = st.lists(st.lists(elements, max_size=4).map("".join), max_size=2)
 
 
 def by_feedparser(text: str) -> Any:
-    root = feed._ROOT.search(text)
+    root = find_root(text)
     assert root is not None
-    return feed._call_feedparser(feed._tame(text, root.start()), BASE)
+    return feed._call_feedparser(to_bytes(tame(text, root.start())), BASE)
 
 
 def check(text: str) -> bool:

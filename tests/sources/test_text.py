@@ -16,6 +16,7 @@ from agent.sources.text import (
     content_sha256,
     registered_domain,
     url_key,
+    visible,
     words,
 )
 
@@ -143,3 +144,19 @@ def test_one_page_under_many_links_has_one_key() -> None:
 )
 def test_registered_domain(url: str, domain: str) -> None:
     assert registered_domain(url) == domain
+
+
+def test_a_pile_of_accents_is_cut_and_other_signs_are_not() -> None:
+    pile = "a" + "\u0315\u0316" * 50_000
+    assert len(visible(pile)) < 40
+    for text in ("e\u0301" * 1000, "─" * 500, "😀" * 500, "กำ" * 500):
+        assert visible(text) == unicodedata.normalize("NFC", text)
+
+
+def test_what_is_hidden_and_never_ends_hides_nothing_but_code() -> None:
+    assert clean_line("safe<object x='1'> words<iframe> and <b>more</b>") == "safe words and more"
+    assert clean_line("safe<object>not this</OBJECT> words") == "safe words"
+    assert clean_line("safe<script>code() <b>more</b>") == "safe"
+    started = time.process_time()
+    assert clean_line("a<iframe>" * 100_000) == "a" * 100_000
+    assert time.process_time() - started < 5
