@@ -128,12 +128,13 @@ def named_feed(page: str) -> str:
 
 
 def _item(entry: Any) -> Item:
-    # dict.get, for FeedParserDict.get falls back between keys, with a DeprecationWarning.
+    # dict.get, for FeedParserDict.get falls back between keys, with a DeprecationWarning. Any value may be of another
+    # type than usual: an unknown element with attributes, <links a="b"/>, is kept under its own name.
     def get(key: str) -> Any:
         return dict.get(entry, key)
 
-    source = get("source") or {}
-    texts = [_text(get("summary")), *(_text(part.get("value")) for part in get("content") or ())]
+    source = next(_dicts([get("source")]), {})
+    texts = [_text(get("summary")), *(_text(part.get("value")) for part in _dicts(get("content")))]
     return Item(
         guid=_text(get("id")),
         url=_text(get("feedburner_origlink")) or _text(get("link")) or next(_alternates(get("links")), ""),
@@ -146,9 +147,13 @@ def _item(entry: Any) -> Item:
 
 
 def _alternates(links: Any) -> Iterator[str]:
-    for link in links or ():
+    for link in _dicts(links):
         if link.get("rel", "alternate") == "alternate":
             yield _text(link.get("href"))
+
+
+def _dicts(values: Any) -> Iterator[dict[str, Any]]:
+    return (value for value in values if isinstance(value, dict)) if isinstance(values, list) else iter(())
 
 
 def _text(value: Any) -> str:
@@ -157,7 +162,7 @@ def _text(value: Any) -> str:
 
 def _time(parsed: Any) -> datetime | None:
     """feedparser's struct_time, which is in UTC."""
-    if parsed is None:
+    if not isinstance(parsed, tuple):
         return None
     try:
         return datetime.fromtimestamp(calendar.timegm(parsed), UTC)

@@ -186,6 +186,15 @@ def test_what_is_repaired_is_read_in_full() -> None:
     assert len(hold(b"<html><body>" + rss(item(1))[38:] + b"</body></html>")) == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["links", "source", "content", "published_parsed", "updated_parsed", "id", "title", "entries"]
+)
+def test_an_element_by_the_name_of_one_of_the_parsers_keys(name: str) -> None:
+    for odd in (f'<{name} a="b"/>', f"<{name}>x</{name}>", f'<q:{name} xmlns:q="" a="b">x</q:{name}>'):
+        assert len(hold(rss(item(1) + odd, item(2)))) == 2
+        hold(rss(odd + "<title>t</title>", head=odd + "<ttl a='b'/>"))
+
+
 def test_an_entity_of_the_feed_is_read_and_a_bomb_is_not() -> None:
     named = rss(item(1, title="By &who;")).replace(b"<rss", b'<!DOCTYPE rss [<!ENTITY who "the mayor">]><rss')
     assert [a.title for a in hold(named)] == ["By the mayor"]
