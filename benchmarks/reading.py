@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -76,6 +77,8 @@ def stages(reader: Reader, bodies: Bodies, repeat: int) -> dict[str, float]:
 
 def together(bodies: Bodies, processes: int, repeat: int, pipeline: str | None) -> float:
     """Seconds in which each of `processes` gets from the bytes to all claims; the median of `repeat`, of which each is the slowest's."""
+    # Each its share of the processors: numpy would give every process all of them.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     context = get_context("spawn")
     ready, results = context.Barrier(processes), context.Queue()
     workers = [

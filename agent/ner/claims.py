@@ -24,7 +24,7 @@ from agent.ner.finds import Find, find_all
 from agent.ner.follow import follow
 from agent.ner.lexicon import Lexicon, load_lexicon
 from agent.ner.linking import Linker, build_linker
-from agent.ner.names import has_phrase, plain
+from agent.ner.names import COMPANY_WORDS, has_phrase, plain
 from agent.ner.patterns import NewsPattern, Pattern, news_patterns, role_patterns
 from agent.ner.qualify import past_date
 from agent.ner.roles import RoleBook, make_book
@@ -160,19 +160,19 @@ def make_reader(nlp: Language, catalogue: Catalogue, relations: Mapping[str, Rel
     lexicon = load_lexicon()
     book = make_book(relations, lexicon.lists["other_roles"])
     news = news_patterns(relations)
-    words = {
-        w
-        for p in news
-        for w in _LITERAL.findall(
-            _OPTIONAL.sub(" ", _LOOKAHEAD.sub(" ", _OPTIONAL.sub(" ", p.regex.pattern)))
-        )
-    }
+    words = {word for pattern in news for word in _needed_words(pattern.regex.pattern)}
     trigger = re.compile(rf"(?i)\b(?:{'|'.join(sorted(words - lexicon.function))})\b" if words else r"(?!)")
     known = {key: fact.objects for key, fact in catalogue.facts.items()}
     first = frozenset(name.lower() for name in lexicon.first)
     return Reader(
         nlp, build_linker(catalogue, lexicon), book, lexicon, role_patterns(), news, trigger, known, first
     )
+
+
+def _needed_words(pattern: str) -> list[str]:
+    """Words of which a sentence must have one for the pattern to fit; not what a company may be called, which is in many."""
+    certain = pattern.replace(COMPANY_WORDS, " ")
+    return _LITERAL.findall(_OPTIONAL.sub(" ", _LOOKAHEAD.sub(" ", _OPTIONAL.sub(" ", certain))))
 
 
 def read(

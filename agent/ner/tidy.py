@@ -28,6 +28,7 @@ _SHOUTS = word_set(
     "lol lmao omg wow yay nope yep heh asap fyi btw imo faq diy dvd vhs usb gps tv pc ceo cfo md phd bc ad pm am est cdt cst pst edt utc "
     "gmt irr rfp ipo lng gdp adhd dna hiv aids suv atm mri url html pdf vii viii xii iii iv vi ix"
 )
+_MAYBE_COUNTRY = re.compile(r"\bU\.?[SKA]")
 _COUNTRIES = word_set("us u.s. u.s usa u.s.a. uk u.k. u.k uae")
 
 
@@ -47,7 +48,12 @@ class Tidy:
     def __call__(self, doc: Doc) -> Doc:
         kept = [span for ent in doc.ents if (span := self._trimmed(ent)) is not None and self._is_name(span)]
         taken = {i for span in kept for i in range(span.start, span.end)}
-        added = [Span(doc, t.i, t.i + 1, "GPE") for t in doc if t.i not in taken and _is_country(t)]
+        names_one = _MAYBE_COUNTRY.search(doc.text) is not None
+        added = (
+            [Span(doc, t.i, t.i + 1, "GPE") for t in doc if t.i not in taken and _is_country(t)]
+            if names_one
+            else []
+        )
         doc.set_ents(sorted([self._labelled(span) for span in kept] + added, key=lambda s: s.start))
         return doc
 
