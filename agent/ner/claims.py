@@ -39,7 +39,7 @@ _ENGLISH = 0.6
 _MAX_SENTENCE = 1_200
 _NOT_NOW = ("end", "future", "hedged", "acting")
 _CHUNK = 64
-_LITERAL = re.compile(r"(?<![?P<\\])\b[a-z]{4,}")
+_LITERAL = re.compile(r"(?<![?P<\\])\b[a-z]{3,}")
 _LOOKAHEAD = re.compile(r"\(\?<?!(?:[^()]|\([^()]*\))*\)")
 _OPTIONAL = re.compile(r"\((?:[^()]|\([^()]*\))*\)\?")
 

@@ -267,7 +267,7 @@ class Context:
         voices = {r.name for s in speakers for r in self.readings(s)}
         left = [r for s in before if s.letter in "GDO" or self._repeated(s) for r in self.readings(s)]
         right = [r for s in after if s.letter in "GD" for r in self.readings(s)]
-        here = self._fits(role, left)
+        here = [o for o in self._fits(role, left) if not self._is_something_else(o)]
         national = any(
             r.kind == "country" for _, r in self._pairs(role, [*left, *right, *(r for r, _ in self.seen)])
         )
@@ -301,6 +301,11 @@ class Context:
             {r.name for r, _ in self.seen if r.label == "GPE"} if "ORG" in office.relation.subject else ()
         )
         return office.subject in places or any(office.subject in person.split() for person in self.people)
+
+    def is_somebody(self, word: str) -> bool:
+        """Whether `word` is the name of a person of the catalogue or of the article, or a surname."""
+        named = any(word in person.split() and word != person for person in self.people)
+        return named or self.linker.link_person(word).entity is not None or self._surname(word)
 
     def _known(self, person: str, offices: Iterable[Office]) -> list[Office]:
         return [o for o in offices if person in self.known.get((o.subject, o.relation.name), ())]

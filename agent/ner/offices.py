@@ -4,6 +4,7 @@ context."""
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from agent.ner.context import FORMERLY, Context, Office
 from agent.ner.names import COMPANY_WORDS, word_set
@@ -63,10 +64,16 @@ def _direct_subject(
     match: re.Match[str], symbols: Symbols, roles: tuple[str, ...], context: Context
 ) -> list[Office]:
     """The organisation or country that does the appointing: what stands right before the verb."""
-    before = re.search(rf"<[GDOXY](\d+)> (?:'s {_ON_BEHALF} )?{_AUX_WORDS}$", symbols.line[: match.start()])
+    before = re.search(rf"<[GDOXYP](\d+)> (?:'s {_ON_BEHALF} )?{_AUX_WORDS}$", symbols.line[: match.start()])
     if before is None or _is_elsewhere(symbols.line, match):
         return []
-    return context.offices(roles, symbols.items[int(before[1])])
+    symbol = symbols.items[int(before[1])]
+    if symbol.letter == "P":
+        # "Barnsley have appointed": one word that is nobody's name is a club or a company that the recogniser took for a person.
+        if len(symbol.text.split()) > 1 or context.is_somebody(symbol.text):
+            return []
+        symbol = replace(symbol, letter="O")
+    return context.offices(roles, symbol)
 
 
 def _is_elsewhere(line: str, match: re.Match[str]) -> bool:

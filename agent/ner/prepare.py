@@ -17,7 +17,9 @@ _CENTRAL_BANK = re.compile(r"<[GD](\d+)>(?: 's)? central bank(?! (?:of|for))")
 _PERSON_PLACE = re.compile(
     r"<[OGY](\d+)>(?= , (?:\d+ , )?(?:[a-z-]+ ){0,4}<R\d+> (?:of|at|for) | (?:is|was|has been|will be|"
     r"to be) (?:sworn|elected|named|appointed|chosen|confirmed)\b| , (?:\d+ , )?(?:the |a )?<[GD]\d+> (?:'s )?(?:[a-z-]+ ){0,2}<R\d+>)|"
-    r"<R\d+> (?:, )?<[OGY](\d+)>(?! (?:'s )?<[RZ])"
+    r"<R\d+> (?:, )?<[OGY](\d+)>(?! (?:'s )?<[RZ])|"
+    r"<R\d+> (?:of|at) (?:the )?<[GDOXY]\d+> , <[OGY](\d+)>(?= ,)|"
+    r"(?:swore in|appointed|named|elected|chosen|chose|picked|hired|nominated|tapped) <[OGY](\d+)>(?= as (?:[a-z]+ ){0,3}<R\d+>)"
 )
 # Where only an organisation can stand, though it looks like a person: "Brown Harris Stevens CEO Bess
 # Freedman".
@@ -67,6 +69,13 @@ def _not_people(symbols: Symbols, context: Context) -> Symbols:
         if symbol.letter == "X" and context.person(symbol) is None:
             line = line.replace(f"<X{number}>", f"<Y{number}>")
     items = list(symbols.items)
+    for match in _PERSON_PLACE.finditer(line):
+        number = int(match[1] or match[2] or match[3] or match[4])
+        words = items[number].text.split()
+        ends = any(set("EO") & set(context.lexicon.classes.get(w.lower(), "")) for w in (words[0], words[-1]))
+        if not items[number].readings and 1 < len(words) < 5 and not ends:
+            items[number] = replace(items[number], letter="P")
+            line = re.sub(rf"<[OGY]{number}>", f"<P{number}>", line)
     for match in _ORG_PLACE.finditer(line):
         extra, number = match[2], int(match[1] or match[3] or match[4] or match[5])
         symbol = items[number]
@@ -75,11 +84,4 @@ def _not_people(symbols: Symbols, context: Context) -> Symbols:
             text = symbols.text[symbols.tokens[first.start].start : symbols.tokens[symbol.end - 1].end]
             items[number] = replace(symbol, letter="O", text=text)
             line = re.sub(rf"<[XY]{extra}> (?=<P{number}>)", "", line).replace(f"<P{number}>", f"<O{number}>")
-    for match in _PERSON_PLACE.finditer(line):
-        number = int(match[1] or match[2])
-        words = items[number].text.split()
-        ends = any(set("EO") & set(context.lexicon.classes.get(w.lower(), "")) for w in (words[0], words[-1]))
-        if not items[number].readings and 1 < len(words) < 5 and not ends:
-            items[number] = replace(items[number], letter="P")
-            line = re.sub(rf"<[OGY]{number}>", f"<P{number}>", line)
     return replace(symbols, line=line, items=tuple(items))
