@@ -19,6 +19,7 @@ _PERSON_PLACE = re.compile(
     r"to be) (?:sworn|elected|named|appointed|chosen|confirmed)\b| , (?:\d+ , )?(?:the |a )?<[GD]\d+> (?:'s )?(?:[a-z-]+ ){0,2}<R\d+>)|"
     r"<R\d+> (?:, )?<[OGY](\d+)>(?! (?:'s )?<[RZ])|"
     r"<R\d+> (?:of|at) (?:the )?<[GDOXY]\d+> , <[OGY](\d+)>(?= ,)|"
+    r"<[OGY](\d+)>(?= (?:is|was|remains) (?:the |a )?(?:[a-z-]+ ){0,2}<R\d+> (?:of|at|for) )|"
     r"(?:swore in|appointed|named|elected|chosen|chose|picked|hired|nominated|tapped) <[OGY](\d+)>(?= as (?:[a-z]+ ){0,3}<R\d+>)"
 )
 # Where only an organisation can stand, though it looks like a person: "Brown Harris Stevens CEO Bess
@@ -70,7 +71,7 @@ def _not_people(symbols: Symbols, context: Context) -> Symbols:
             line = line.replace(f"<X{number}>", f"<Y{number}>")
     items = list(symbols.items)
     for match in _PERSON_PLACE.finditer(line):
-        number = int(match[1] or match[2] or match[3] or match[4])
+        number = int(next(group for group in match.groups() if group))
         words = items[number].text.split()
         ends = any(set("EO") & set(context.lexicon.classes.get(w.lower(), "")) for w in (words[0], words[-1]))
         if not items[number].readings and 1 < len(words) < 5 and not ends:
