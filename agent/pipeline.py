@@ -23,6 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from agent import decide
+from agent.caps import limit
 from agent.evidence import heard
 from agent.faults import fault
 from agent.follow import source_kinds
@@ -159,7 +160,7 @@ def _within_caps(shop: Workshop, drafts: list[Proposal]) -> tuple[list[Proposal]
     known = [draft for draft in drafts if (draft.fact.key, draft.fact.object) in held]
     fresh = [draft for draft in drafts if (draft.fact.key, draft.fact.object) not in held]
     recent = queue.proposed_since(shop.store, shop.clock() - timedelta(days=1))
-    kept, over = decide.limit(fresh, shop.settings.policy, recent)
+    kept, over = limit(fresh, shop.settings.policy, recent)
     return known + kept, over
 
 
@@ -178,7 +179,7 @@ def _unqueued(store: Store, facts: list[Fact]) -> tuple[list[Fact], list[Skip]]:
             fresh.append(fact)
         else:
             reason = f"proposal {row.id} is {row.status.replace('_', ' ')} already"
-            known.append(Skip(fact.subject, fact.relation, fact.object, "queued", reason, fact.evidence))
+            known.append(Skip.of(fact, "queued", reason))
     return fresh, known
 
 

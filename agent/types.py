@@ -201,6 +201,11 @@ class Skip:
     reason: str
     evidence: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, fact: Fact, code: str, reason: str) -> Skip:
+        """Why `fact` is left alone, with its evidence."""
+        return cls(fact.subject, fact.relation, fact.object, code, reason, fact.evidence)
+
 
 @dataclass(frozen=True, slots=True)
 class EditRequest:

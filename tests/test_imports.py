@@ -35,6 +35,7 @@ RULES: dict[str, set[str]] = {
     "voices": {"types"},
     "eligible": {"types", "catalogue", "relations", "policy"},
     "support": {"types", "eligible", "voices"},
+    "caps": {"types", "policy"},
     "choose": {"types", "policy", "eligible", "voices"},
     "decide": {"types", "errors", "catalogue", "relations", "policy", "eligible", "choose", "voices"},
     # The four rooms are blind to one another, and the two upstairs see the model only.
@@ -90,7 +91,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "trafilatura": {"sources"},
     "protego": {"sources"},
 }
-PURE = ("types", "descent", "wikibase", "policy", "voices", "eligible", "choose", "decide", "support")
+PURE = ("types", "descent", "wikibase", "policy", "voices", "eligible", "choose", "decide", "support", "caps")
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

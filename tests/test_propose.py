@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.decide import auto_approve, limit, propose
+from agent.caps import limit
+from agent.decide import auto_approve, propose
 from agent.errors import InputError
 from agent.policy import AutoRule, Policy
 from agent.types import Belief, Fact, Proposal, Skip, Verdict

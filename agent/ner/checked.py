@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from agent.ner.claims import claim_id
+from agent.ner.claims import MAX_SENTENCE, claim_id
 from agent.ner.lexicon import Lexicon
 from agent.ner.linking import Linker, Reading, display_name
 from agent.ner.names import fold, has_phrase, person_words, plain, same_person, strip_legal
+from agent.ner.people import belongs
 from agent.ner.prompt import FIELDS, KINDS, Page
 from agent.ner.qualify import past_date
 from agent.ner.roles import RoleBook
@@ -28,7 +29,6 @@ from agent.types import Article, Claim, ClaimKind
 _LINKED_SCORE, _UNLINKED_SCORE = 0.25, 0.2
 _MAX_ITEMS = 40
 _MAX_NAME = 100
-_MAX_SENTENCE = 1_200
 _EDGES = " \"'.…,;:"
 _POSSESSIVE = re.compile(r"'s?(?!\w)")
 _NAME_WORD = re.compile(r"[^\W\d_][\w'.-]*")
@@ -124,8 +124,7 @@ class Checker:
         """The bank that is meant where a country's central bank is spoken of."""
         if reading.kind != "country":
             return None
-        name = self.linker.central_banks.get(reading.name, f"Central Bank of {reading.name}")
-        return Reading(name, "central_bank", "ORG")
+        return Reading(self.linker.central_bank(reading.name), "central_bank", "ORG")
 
     def _is_called(self, entity: str, page: Page) -> bool:
         """Whether some form in the article means that entity and no other: "Japanese" where Japan is named."""
@@ -167,7 +166,10 @@ class Checker:
             shown = self._in_full(shown, page)
         link = self.linker.link_person(shown)
         if len(person_words(shown)) == 1:
-            if link.entity and (fold(link.entity) == fold(shown) or self._belongs(link.entity, subject.name)):
+            if link.entity and (
+                fold(link.entity) == fold(shown)
+                or belongs(link.entity, subject.name, self.linker, self.known)
+            ):
                 return link.entity
             raise _Drop("a surname alone")
         if link.entity is None and " can be " in link.reason:
@@ -179,12 +181,6 @@ class Checker:
         tokens = tokenize(name)
         ends = [m.end for m in self.book.find(tokens) if m.start == 0 and m.end < len(tokens)]
         return name[tokens[ends[0]].start :] if ends else name
-
-    def _belongs(self, person: str, subject: str) -> bool:
-        """Whether the catalogue ties the person to the subject: a lone surname counts only then."""
-        if subject in self.linker.countries_of.get(person, ()):
-            return True
-        return any(person in people for (name, _), people in self.known.items() if name == subject)
 
     def _in_full(self, surname: str, page: Page) -> str:
         """The one full name that the article gives to a surname, else the surname."""
@@ -274,5 +270,5 @@ def _sentence(quote: str, page: Page) -> str:
         if start >= 0:
             end = start + len(quote)
             around = [(a, b) for a, b in split_sentences(part) if a < end and b > start]
-            return part[around[0][0] : around[-1][1]].strip()[:_MAX_SENTENCE] if around else quote
+            return part[around[0][0] : around[-1][1]].strip()[:MAX_SENTENCE] if around else quote
     raise _Drop("quote not in the article")

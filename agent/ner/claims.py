@@ -36,7 +36,7 @@ from agent.types import Article, Claim
 _MAX_CHARS = 20_000
 # Share of plain Latin letters, below which a sentence cannot be English.
 _ENGLISH = 0.6
-_MAX_SENTENCE = 1_200
+MAX_SENTENCE = 1_200
 _NOT_NOW = ("end", "future", "hedged", "acting")
 _CHUNK = 64
 _LITERAL = re.compile(r"(?<![?P<\\])\b[a-z]{3,}")
@@ -88,13 +88,13 @@ class Reader:
 
     def page(self, article: Article) -> Page:
         """`article` cut into sentences, each with whether it can tell anything of the relations."""
-        title = plain(html.unescape(article.title))[:_MAX_SENTENCE]
+        title = plain(html.unescape(article.title))[:MAX_SENTENCE]
         body = without_dateline(plain(html.unescape(article.text))[:_MAX_CHARS])
         if body.startswith(title.rstrip(".…")):
             title = ""
         sentences = [title[a:b].strip() for a, b in split_sentences(title)]
         headlines = len(sentences)
-        sentences += [body[a:b].strip()[:_MAX_SENTENCE] for a, b in split_sentences(body)]
+        sentences += [body[a:b].strip()[:MAX_SENTENCE] for a, b in split_sentences(body)]
         return Page(f"{title}\n{body}", sentences, headlines, [self._wants(s) for s in sentences])
 
     def _wants(self, sentence: str) -> bool:

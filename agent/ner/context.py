@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from agent.ner.chunks import Symbol
 from agent.ner.lexicon import Lexicon
-from agent.ner.linking import Linker, Reading, display_name
-from agent.ner.names import person_words, same_person, strip_legal, word_set
+from agent.ner.linking import Linker, Reading
+from agent.ner.names import strip_legal, word_set
+from agent.ner.people import People
 from agent.ner.roles import VAGUE, RoleBook, guess_kind, is_vague
 from agent.ner.symbols import Symbols
 from agent.relations import Relation
@@ -19,14 +19,6 @@ _MONARCHS = word_set("king queen sultan emir emperor monarch amir")
 # Their programmes are named after them.
 _BROADCASTS = ("Bloomberg ", "CNBC ", "CNN ", "BBC ")
 FORMERLY = re.compile(r"(?:former|ex-|then|one-time|erstwhile) <[A-Z](\d+)>")
-# Every name is compared with all others: a text with more people than this is a list, not a story.
-_MOST_PEOPLE = 100
-_PERSON_WORD = re.compile(r"^(?:[^\W\d_][\w'.-]*)$")
-_NOT_PERSON = word_set(
-    "the a an of for and says said talks group company government office house ministry department party "
-    "state court bank union council today monday tuesday wednesday thursday friday saturday sunday who he "
-    "she it they"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +41,13 @@ class Context:
     known: Mapping[tuple[str, str], tuple[str, ...]]
     lexicon: Lexicon
     seen: list[tuple[Reading, bool]] = field(default_factory=list)
-    people: list[str] = field(default_factory=list)
+    people: People = field(init=False)
     roles: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     has_title: bool = False
-    fullest: dict[str, str] = field(default_factory=dict)
     asked: dict[tuple[str, Reading], Office | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.people = People(self.linker, self.book, self.text, self.known, self.lexicon)
 
     def note(self, symbols: Symbols, *, headline: bool) -> None:
         """Remember the subjects and people that a sentence names."""
@@ -74,13 +68,8 @@ class Context:
                 continue
             if symbol.letter in "GDO" or self._repeated(symbol):
                 self.seen += [(r, headline) for r in self.readings(symbol)]
-            elif (
-                symbol.letter == "P"
-                and (name := display_name(symbol.text))
-                and len(self.people) < _MOST_PEOPLE
-                and name not in self.people
-            ):
-                self.people.append(name)
+            elif symbol.letter == "P":
+                self.people.note(symbol)
 
     def readings(self, symbol: Symbol) -> tuple[Reading, ...]:
         """What a subject symbol can denote; an uncatalogued name denotes itself."""
@@ -119,8 +108,7 @@ class Context:
             fit = (r for r in fit if not kinds or (r.kind or guess_kind(r.name, "ORG", "")) in kinds)
             return list({r.name: r for r in fit}.values())
 
-        # What is unknown may be a place as well ("Europe's biggest").
-        places = {r.name for r, _ in self.seen if r.label == "GPE"}
+        places = self._places()
         everywhere = fitting(r for r, _ in self.seen)
         titled = fitting(r for r, headline in self.seen if headline)
         here = fitting(r for symbol in before for r in self.readings(symbol))
@@ -145,70 +133,6 @@ class Context:
         position = self.text.find(sentence)
         before = [roles for text, roles in self.roles if 0 <= self.text.find(text) < position]
         return before[-1] if before else ()
-
-    def belongs(self, person: str, subject: str) -> bool:
-        """Whether the catalogue ties the person to the subject; a lone surname counts only then."""
-        if subject in self.linker.countries_of.get(person, ()):
-            return True
-        return any(person in people for (name, _), people in self.known.items() if name == subject)
-
-    def person(self, symbol: Symbol) -> tuple[str, float, bool] | None:
-        """The person's name at its fullest, a factor for the score, and whether only the catalogue's surname
-        gave it; None if it cannot be a person."""
-        people = {r.name for r in symbol.readings if r.label == "PERSON"}
-        if len(people) == 1:
-            return people.pop(), 1.0, False
-        name = display_name(symbol.text)
-        if not is_person_like(name, symbol, self.linker) or self._is_organisation(name):
-            return None
-        words = person_words(name)
-        link = self.linker.link_person(name)
-        if len(words) > 1 and link.entity:
-            return link.entity, 1.0, False
-        full = self._fullest(name)
-        if len(person_words(full)) > 1:
-            again = self.linker.link_person(full)
-            return (again.entity or full), 1.0 if len(words) > 1 else 0.95, False
-        if link.entity:
-            return link.entity, 0.8, True
-        if symbol.letter == "P" or len(words) > 1 or self._surname(name):
-            return name, 0.5 if len(words) == 1 else 0.9, False
-        return None
-
-    def _is_organisation(self, name: str) -> bool:
-        """Whether it ends as only organisations do ("Federal Railways")."""
-        last = name.split()[-1].lower()
-        return (
-            len(name.split()) > 1
-            and "E" in self.lexicon.classes.get(last, "")
-            and last not in self.lexicon.last
-        )
-
-    def _surname(self, word: str) -> bool:
-        classes = self.lexicon.classes.get(word.lower(), "")
-        return bool(set("FL") & set(classes)) and not self.lexicon.is_common(word.lower())
-
-    def _fullest(self, name: str) -> str:
-        if name not in self.fullest:
-            self.fullest[name] = self._look_for(name)
-        return self.fullest[name]
-
-    def _look_for(self, name: str) -> str:
-        candidates = [p for p in self.people if len(p.split()) > len(name.split()) and same_person(name, p)]
-        if not candidates and len(name.split()) == 1 and not name.lower().startswith(("king", "queen")):
-            before = re.compile(r"((?:[^\W\d_a-z][\w.'-]+ ){1,2}(?:(?:de|da|van|von|der|al|bin) ){0,2})$")
-            starts = [m.start() for m in islice(re.finditer(re.escape(name), self.text), _MOST_PEOPLE)]
-            leads = [before.search(self.text, max(0, at - 40), at) for at in starts]
-            found = [display_name((m.group(1) + name).split("'s ")[-1]) for m in leads if m]
-            candidates = [f for f in found if len(f.split()) in (2, 3) and self._plausible(f)]
-        return min(candidates, key=len) if candidates else name
-
-    def _plausible(self, name: str) -> bool:
-        return (
-            "'s " not in name
-            and not self.linker.readings(name.split()[0])
-            and not self.book.trigger.search(name)
-        )
 
     def offices_of(self, roles: Iterable[str], reading: Reading) -> list[Office]:
         """The relations that the roles are of one reading."""
@@ -297,15 +221,12 @@ class Context:
         """Whether the unknown organisation is a surname that the recogniser has taken for one, or may be a place."""
         if office.linked:
             return False
-        places = (
-            {r.name for r, _ in self.seen if r.label == "GPE"} if "ORG" in office.relation.subject else ()
-        )
-        return office.subject in places or any(office.subject in person.split() for person in self.people)
+        places = self._places() if "ORG" in office.relation.subject else ()
+        return office.subject in places or self.people.share(office.subject)
 
-    def is_somebody(self, word: str) -> bool:
-        """Whether `word` is the name of a person of the catalogue or of the article, or a surname."""
-        named = any(word in person.split() and word != person for person in self.people)
-        return named or self.linker.link_person(word).entity is not None or self._surname(word)
+    def _places(self) -> set[str]:
+        """Names that may be those of places: what is unknown may be one as well ("Europe's biggest")."""
+        return {r.name for r, _ in self.seen if r.label == "GPE"}
 
     def _known(self, person: str, offices: Iterable[Office]) -> list[Office]:
         return [o for o in offices if person in self.known.get((o.subject, o.relation.name), ())]
@@ -315,10 +236,7 @@ class Context:
         name."""
         if symbol.letter not in "XY" or self.text.count(symbol.text) < 2 or len(symbol.text) < 3:
             return False
-        return (
-            not any(symbol.text in person.split() for person in self.people)
-            and self.linker.link_person(symbol.text).entity is None
-        )
+        return not self.people.share(symbol.text) and self.linker.link_person(symbol.text).entity is None
 
     def _pairs(self, role: str, readings: Iterable[Reading]) -> list[tuple[Office, Reading]]:
         return [(o, r) for r in readings if (o := self._office(role, r))]
@@ -349,19 +267,3 @@ class Context:
 def replace_score(office: Office, factor: float) -> Office:
     """`office`, less sure by `factor`."""
     return Office(office.relation, office.subject, office.linked, office.score * factor)
-
-
-def is_person_like(name: str, symbol: Symbol, linker: Linker) -> bool:
-    """Whether `name` can be a person's: one to six capitalised words, not a known place or organisation."""
-    words = name.split()
-    if not 1 <= len(words) <= 6 or len(name) < 3 or not all(_PERSON_WORD.match(w) for w in words):
-        return False
-    if any(w.lower() in _NOT_PERSON for w in words) or not any(c.isupper() for c in words[-1]):
-        return False
-    if symbol.letter != "P" and (
-        any(r.label != "PERSON" for r in linker.readings(name)) or guess_kind(name, "ORG", "") == "body"
-    ):
-        return False
-    if symbol.letter == "X" and all(len(w) > 1 and w.isupper() for w in words):
-        return False
-    return len(words) > 1 or symbol.letter == "P" or not linker.readings(name)

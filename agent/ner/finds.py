@@ -72,7 +72,7 @@ def _from_match(
 ) -> list[Find] | None:
     """Finds of one match; None where it does not hold, so that a later pattern may have the role."""
     groups = {k: v for k, v in match.groupdict().items() if v is not None}
-    person = context.person(symbols.items[int(groups["p"])]) if "p" in groups else None
+    person = context.people.person(symbols.items[int(groups["p"])]) if "p" in groups else None
     if person is None:
         return None
     name, factor, guessed = person
@@ -83,7 +83,7 @@ def _from_match(
     if offices is None:
         return None
     if guessed:
-        offices = [o for o in offices if context.belongs(name, o.subject)]
+        offices = [o for o in offices if context.people.belongs(name, o.subject)]
     dated = (
         pattern.sort != "holder"
         or groups.get("was") in {"was", "had been", "served as"}
@@ -156,10 +156,10 @@ def successions(symbols: Symbols, context: Context, changes: Iterable[Find]) -> 
     ends: list[Find] = []
     for pattern in (_SUCCEEDED, _GONE):
         for match in pattern.finditer(symbols.line):
-            person = context.person(symbols.items[int(match[1])])
+            person = context.people.person(symbols.items[int(match[1])])
             if (
                 person
-                and not (person[2] and not context.belongs(person[0], changes[0].subject))
+                and not (person[2] and not context.people.belongs(person[0], changes[0].subject))
                 and all(person[0] != f.object for f in changes)
             ):
                 ends.append(
@@ -239,7 +239,7 @@ def _object(pattern: NewsPattern, symbol: Symbol, context: Context) -> str | Non
     labels = pattern.relation.object
     if symbol.letter in "XY" and "GPE" in labels:
         return None if context.linker.link_person(symbol.text).entity else symbol.text
-    if "PERSON" in labels and (person := context.person(symbol)) and person[1] > 0.5:
+    if "PERSON" in labels and (person := context.people.person(symbol)) and person[1] > 0.5:
         return person[0]
     if symbol.letter == "P":
         return None

@@ -96,6 +96,10 @@ class Linker:
                 return Match(start, end, readings)
         return None
 
+    def central_bank(self, country: str, called: str = "") -> str:
+        """The name of a country's central bank; where the catalogue has none, what it is `called`, else a plain one."""
+        return self.central_banks.get(country) or called or f"Central Bank of {country}"
+
     def readings(self, name: str) -> tuple[Reading, ...]:
         """Readings of `name` as a whole, empty if no form is exactly that."""
         tokens = tokenize(plain(name))

@@ -46,7 +46,7 @@ def _prepare(source: str | Path) -> Language:
         raise ModelError(f"the spaCy pipeline {str(source)!r} has no 'ner' component; choose one that has")
     if "sentencizer" not in nlp.pipe_names:
         nlp.add_pipe("sentencizer", first=True)
-    if source == EMBEDDED or "factd_lexicon" in nlp.pipe_names:
+    if "factd_lexicon" in nlp.pipe_names:  # the embedded one, or another that our script trained
         nlp.add_pipe("factd_tidy", last=True)
     _multiply_with_blas(nlp)
     return nlp

@@ -70,7 +70,7 @@ def _direct_subject(
     symbol = symbols.items[int(before[1])]
     if symbol.letter == "P":
         # "Barnsley have appointed": one word that is nobody's name is a club or a company that the recogniser took for a person.
-        if len(symbol.text.split()) > 1 or context.is_somebody(symbol.text):
+        if len(symbol.text.split()) > 1 or context.people.is_somebody(symbol.text):
             return []
         symbol = replace(symbol, letter="O")
     return context.offices(roles, symbol)

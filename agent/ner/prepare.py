@@ -46,8 +46,7 @@ def _with_central_banks(symbols: Symbols, context: Context) -> Symbols:
             return match[0]
         country = countries.pop()
         named = re.search(rf"(?:[A-Z][a-z]+ )?Bank of {re.escape(country)}", context.text)
-        unknown = named[0] if named else f"Central Bank of {country}"
-        name = context.linker.central_banks.get(country, unknown)
+        name = context.linker.central_bank(country, named[0] if named else "")
         place = items[int(match[1])]
         items.append(replace(place, letter="O", readings=(Reading(name, "central_bank", "ORG"),)))
         return f"<O{len(items) - 1}>"
@@ -67,7 +66,7 @@ def _not_people(symbols: Symbols, context: Context) -> Symbols:
     holder ("Brown Harris Stevens CEO Bess Freedman") is an organisation."""
     line = symbols.line
     for number, symbol in enumerate(symbols.items):
-        if symbol.letter == "X" and context.person(symbol) is None:
+        if symbol.letter == "X" and context.people.person(symbol) is None:
             line = line.replace(f"<X{number}>", f"<Y{number}>")
     items = list(symbols.items)
     for match in _PERSON_PLACE.finditer(line):

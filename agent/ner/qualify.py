@@ -188,8 +188,7 @@ _WILL_START = re.compile(
     r"\b(?:takes?|taking) (?:over|up|office|charge)\b[^.;]{0,40}? (?:on|in|from|at the) (?:<[A-Z]\d+>|next|january|february|march|"
     r"april|may|june|july|august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|the (?:end|start)|"
     r"monday|tuesday|wednesday|thursday|friday|saturday|sunday)|"
-    r"\b(?:starts?|begins?|effective|as of|from|with effect from) (?:on |in |from )?(?:next|january|february|march|april|may|june|july|"
-    r"august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|the start|the beginning|early)\b"
+    rf"\b(?:starts?|begins?|effective|as of|from|with effect from) (?:on |in |from )?(?:next|{_MONTH}|the start|the beginning|early)\b"
 )
 _LEAVES_LATER = re.compile(
     r"\b(?:will|would|is to|is due to|was due to|plans to|intends to) (?:leave|step down|retire|depart|stand down|stay on until|"

@@ -19,6 +19,7 @@ from agent.errors import SourceError
 from agent.sources.base import SourceSpec
 from agent.sources.http import Client
 from agent.sources.items import with_body
+from agent.sources.page import private_host
 from agent.sources.pages import MAX_PAGE_BYTES, PageReader, PageReaderMissing
 from agent.sources.robots import robots_of
 from agent.sources.text import registered_domain, words
@@ -109,9 +110,9 @@ class _Visit:
 
     def run(self) -> Iterator[Body]:
         ends_s = time.monotonic() + BUDGET_S
-        private_host = next(filter(None, map(_private_host, self.jobs)), "")
+        hosts = (private_host(job.spec, job.article.url) for job in self.jobs)
         try:
-            robots = robots_of(self.jobs[0].article.url, self.client, private_host)
+            robots = robots_of(self.jobs[0].article.url, self.client, next(filter(None, hosts), ""))
         except PageReaderMissing as problem:
             yield from (Body(job, None, str(problem)) for job in self.jobs)
             return
@@ -142,7 +143,7 @@ class _Visit:
 
     def _text(self, job: Job) -> str:
         url = job.article.url
-        answer = self.client.get(url, {"Accept": ACCEPT}, private_host=_private_host(job))
+        answer = self.client.get(url, {"Accept": ACCEPT}, private_host=private_host(job.spec, url))
         kind = answer.headers.get("content-type", "text/html")
         if answer.status != 200:
             raise SourceError(f"the page answers HTTP {answer.status}")
@@ -154,11 +155,3 @@ class _Visit:
             raise SourceError(f"the page redirects to another site, {there}")
         page = self.reader.read(answer.body, content_type=kind, url=answer.url, everything=False)
         return page.text
-
-
-def _private_host(job: Job) -> str:
-    """A source in the local network may link to pages of its own host and port, and to no other."""
-    if not job.spec.allow_private:
-        return ""
-    here, there = urlsplit(job.spec.url), urlsplit(job.article.url)
-    return here.hostname or "" if here.netloc == there.netloc else ""

@@ -81,13 +81,8 @@ def _canonical(name: str, linker: Linker, relation: str) -> str:
     bare = strip_legal(re.sub(r"\s*\([^)]*\)$", "", name))
     found = {r.name for r in linker.readings(bare)}
     resolved = found.pop() if len(found) == 1 else bare
-    if relation == "central_bank_governor":
-        resolved = linker.central_banks.get(
-            resolved,
-            f"Central Bank of {resolved}"
-            if any(r.kind == "country" for r in linker.readings(bare))
-            else resolved,
-        )
+    if relation == "central_bank_governor" and any(r.kind == "country" for r in linker.readings(bare)):
+        resolved = linker.central_bank(resolved)
     words = fold(resolved.replace("St. Louis Fed", "Federal Reserve Bank of St. Louis")).split()
     while len(words) > 1 and words[-1] in _GENERIC_ENDS:
         words = words[:-1]

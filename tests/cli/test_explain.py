@@ -12,7 +12,7 @@ from agent.paths import data_file
 from agent.types import Skip
 
 ROOT = Path(agent.__file__).parent
-DECIDERS = ("decide", "choose", "eligible", "pipeline")
+DECIDERS = ("decide", "choose", "eligible", "caps", "pipeline")
 
 
 def codes_given() -> set[str]:
@@ -21,7 +21,7 @@ def codes_given() -> set[str]:
     for name in DECIDERS:
         for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8"))):
             parts: list[ast.expr] = []
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Skip", "skip")):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Skip", "skip", "Skip.of")):
                 parts = node.args
             elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
                 parts = node.value.elts[:1]
