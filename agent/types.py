@@ -15,8 +15,18 @@ from typing import Literal
 
 ClaimKind = Literal["state", "change", "future", "end", "acting", "hedged"]
 ProbeKind = Literal[
-    "efficacy", "paraphrase", "question", "inverse", "same_subject", "same_relation", "canary"
+    "efficacy",
+    "paraphrase",
+    "question",
+    "chat",
+    "inverse",
+    "portability",
+    "same_subject",
+    "same_relation",
+    "canary",
 ]
+# Where a live fact is: compiled into the weights, or told to the model beside the question (agent.overlay).
+Place = Literal["weights", "overlay"]
 Verdict = Literal["current", "stale", "unknown", "divided"]
 Status = Literal[
     "pending", "approved", "editing", "verified", "live", "rejected", "failed", "superseded", "rolled_back"
@@ -239,8 +249,29 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One probe with what was said to it before and after. `was_right`, `right`: the answer starts with one of `expect`;
+    `kept`: nothing was lost, as far as the probe is about that.
+    """
+
+    kind: str
+    fact_key: FactKey
+    prompt: str
+    expect: tuple[str, ...]
+    before: str
+    after: str
+    was_right: bool
+    right: bool
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Verification of one candidate revision: `before` and `after` map a metric to its value, `counts` to its sample size."""
+    """Verification of one candidate revision: `before` and `after` map a metric to its value, `counts` to its sample size.
+
+    `intervals` maps a metric to the 95 % interval of its value after. `norms` maps an edited weight to the size of its update
+    relative to the weight (Frobenius norms). `asked` holds every answer; it is kept apart from the rest, in a file of its own.
+    """
 
     before: dict[str, float]
     after: dict[str, float]
@@ -249,11 +280,17 @@ class Report:
     reasons: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     examples: tuple[tuple[str, str, str], ...] = field(default=())
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A published state of the model: the base and the delta that these facts compile to. `id` 0 is the base itself."""
+    """A published state of the model: the base, the delta that its facts compile to, and the overlay. `id` 0 is the base itself.
+
+    `facts` are all of them, `overlay` those that the weights refused and that are told to the model beside the question.
+    """
 
     id: int
     base_sha: str
@@ -261,6 +298,12 @@ class Revision:
     facts: tuple[Fact, ...]
     created_at: datetime
     report: Report | None = None
+    overlay: tuple[Fact, ...] = ()
+
+    @property
+    def compiled(self) -> tuple[Fact, ...]:
+        """The facts that are in the weights."""
+        return tuple(fact for fact in self.facts if fact not in self.overlay)
 
 
 @dataclass(frozen=True, slots=True)

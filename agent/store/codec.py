@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.errors import StoreError
-from agent.types import Belief, EditRequest, Fact, Failure, Report
+from agent.types import Asked, Belief, EditRequest, Fact, Failure, Report
 
 
 def to_text(at: datetime) -> str:
@@ -109,11 +109,12 @@ def request_of(text: str) -> EditRequest:
 
 
 def report_record(report: Report) -> dict[str, Any]:
-    """The report as plain JSON values; a NaN or infinite metric becomes its name, as JSON has none."""
-    record = _flat(report)
+    """The report as plain JSON values, without `asked`; a NaN or infinite metric becomes its name, as JSON has none."""
+    record = _without(_flat(report), "asked")
     record["failures"] = [_flat(failure) for failure in report.failures]
-    for side in ("before", "after"):
+    for side in ("before", "after", "norms"):
         record[side] = {name: _number(value) for name, value in record[side].items()}
+    record["intervals"] = {name: [_number(end) for end in ends] for name, ends in report.intervals.items()}
     return record
 
 
@@ -131,7 +132,23 @@ def report_of(text: str) -> Report:
         reasons=tuple(record["reasons"]),
         failures=failures,
         examples=tuple((first, second, third) for first, second, third in record["examples"]),
+        # Reports of the first version lack these.
+        intervals={name: (float(a), float(b)) for name, (a, b) in record.get("intervals", {}).items()},
+        norms={name: float(value) for name, value in record.get("norms", {}).items()},
     )
+
+
+def asked_record(asked: Asked) -> dict[str, Any]:
+    return _flat(asked)
+
+
+def asked_of(text: str) -> tuple[Asked, ...]:
+    """The inverse of a JSON list of `asked_record`s."""
+    found = []
+    for record in json.loads(text):
+        subject, relation = record.pop("fact_key")
+        found.append(Asked(fact_key=(subject, relation), **_tuples(record)))
+    return tuple(found)
 
 
 def _number(value: float) -> float | str:

@@ -63,7 +63,24 @@ def where_feeds_began(conn: sqlite3.Connection) -> None:
     conn.execute("ALTER TABLE feed ADD COLUMN body_sha256 TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: tuple[Migration, ...] = (first, skips_and_stages, copies_and_returns, where_feeds_began)
+def places_and_pins(conn: sqlite3.Connection) -> None:
+    """Which facts of a revision are in the weights and which in the overlay; what `revisions gc` keeps and removed."""
+    conn.execute(
+        "ALTER TABLE revision_fact ADD COLUMN place TEXT NOT NULL DEFAULT 'weights'"
+        " CHECK (place IN ('weights', 'overlay'))"
+    )
+    conn.execute("ALTER TABLE revision ADD COLUMN pinned_at TEXT")
+    conn.execute("ALTER TABLE revision ADD COLUMN pin_reason TEXT NOT NULL DEFAULT ''")
+    conn.execute("ALTER TABLE revision ADD COLUMN removed_at TEXT")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    first,
+    skips_and_stages,
+    copies_and_returns,
+    where_feeds_began,
+    places_and_pins,
+)
 
 
 def create(conn: sqlite3.Connection, now: datetime) -> None:

@@ -21,6 +21,8 @@ from agent.errors import StaleState, UnknownId
 from agent.faults import fault
 from agent.store import artefacts, ledger
 from agent.store.codec import (
+    asked_of,
+    asked_record,
     canonical,
     digest,
     fact_record,
@@ -32,7 +34,7 @@ from agent.store.codec import (
 )
 from agent.store.db import Row, Store
 from agent.store.moves import OPEN, Note, Step, get_row, proposal_in, stale, supersede, take
-from agent.types import Proposal, Report, Revision, Status
+from agent.types import Asked, Place, Proposal, Report, Revision, Status
 
 BASE = 0
 _NO_LEASE = {"lease_owner": None, "lease_until": None}
@@ -41,7 +43,7 @@ _NO_LEASE = {"lease_owner": None, "lease_until": None}
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """What is to be published. `proposals` are the ids of all facts it holds: those live already and those
-    just verified.
+    just verified; `overlay` those of them that are not in the weights.
 
     `delta` is the content of delta.safetensors, or a function that writes it to the path it is given.
     `delta_sha` and `settings_sha` are the caller's own: they say when two candidates are the same.
@@ -53,10 +55,12 @@ class Candidate:
     proposals: tuple[int, ...]
     delta: bytes | Callable[[Path], object]
     report: Report | None = None
+    overlay: tuple[int, ...] = ()
 
     @property
     def identity(self) -> str:
-        return digest([self.base_sha, self.delta_sha, self.settings_sha, sorted(self.proposals)])
+        told = [sorted(self.overlay)] if self.overlay else []
+        return digest([self.base_sha, self.delta_sha, self.settings_sha, sorted(self.proposals), *told])
 
 
 def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "factd") -> Revision:
@@ -81,6 +85,8 @@ def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "fa
     facts = tuple(proposal_in(get_row(store, proposal_id)).fact for proposal_id in ids)
     texts = {"facts.json": canonical([fact_record(fact) for fact in facts])}
     texts["report.json"] = canonical(None if candidate.report is None else report_record(candidate.report))
+    if candidate.report is not None and candidate.report.asked:
+        texts["answers.json"] = canonical([asked_record(asked) for asked in candidate.report.asked])
     with artefacts.written(store.revisions_folder, candidate.delta, texts) as draft:
         revision_id = _commit(store, candidate, draft, texts, Note(who, now))
     fault("publish:after-commit")
@@ -108,7 +114,8 @@ def _commit(
         draft.settle(revision_id)
         fault("publish:after-rename")
         store.run(
-            "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'published', ?)",
+            "INSERT INTO revision (id, identity, base_sha, delta_sha, settings_sha, facts, report, files, status,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'published', ?)",
             (
                 revision_id,
                 candidate.identity,
@@ -121,7 +128,7 @@ def _commit(
                 to_text(note.at),
             ),
         )
-        _move_members(store, revision_id, candidate.proposals, superseded, note)
+        _move_members(store, revision_id, candidate, superseded, note)
         before = _pointer(store)
         _set_pointer(store, revision_id)
         payload = {
@@ -131,6 +138,7 @@ def _commit(
             "delta_sha": candidate.delta_sha,
             "settings_sha": candidate.settings_sha,
             "proposals": list(candidate.proposals),
+            "overlay": sorted(candidate.overlay),
             "files": draft.files,
             "who": note.who,
         }
@@ -166,15 +174,16 @@ def _check_members(store: Store, ids: tuple[int, ...]) -> dict[int, int]:
 
 
 def _move_members(
-    store: Store, revision_id: int, ids: tuple[int, ...], superseded: dict[int, int], note: Note
+    store: Store, revision_id: int, candidate: Candidate, superseded: dict[int, int], note: Note
 ) -> None:
     """Superseded ones leave first: a single-valued key has one live object at any moment."""
-    for proposal_id in ids:
-        store.run("INSERT INTO revision_fact VALUES (?, ?)", (revision_id, proposal_id))
+    for proposal_id in candidate.proposals:
+        place: Place = "overlay" if proposal_id in candidate.overlay else "weights"
+        store.run("INSERT INTO revision_fact VALUES (?, ?, ?)", (revision_id, proposal_id, place))
     for proposal_id, taker in superseded.items():
         reason = f"proposal {taker} took its place in revision {revision_id}"
         supersede(store, proposal_id, "live", taker, Note(note.who, note.at, reason))
-    for proposal_id in ids:
+    for proposal_id in candidate.proposals:
         if get_row(store, proposal_id)["status"] == "verified":
             again = Note(note.who, note.at, f"published in revision {revision_id}")
             take(store, proposal_id, Step("verified", "live", _NO_LEASE), again)
@@ -257,12 +266,12 @@ def get(store: Store, revision_id: int) -> Revision:
     row = store.row("SELECT * FROM revision WHERE id = ?", (revision_id,))
     if row is None:
         raise UnknownId(f"revision {revision_id}: there is none; `factd revisions` shows those there are")
-    return _revision(row)
+    return _revision(store, row)
 
 
 def revisions(store: Store) -> tuple[Revision, ...]:
     """All that were ever published, by id; the base is not among them."""
-    return tuple(_revision(row) for row in store.rows("SELECT * FROM revision ORDER BY id"))
+    return tuple(_revision(store, row) for row in store.rows("SELECT * FROM revision ORDER BY id"))
 
 
 def statuses(store: Store) -> dict[int, str]:
@@ -273,6 +282,22 @@ def statuses(store: Store) -> dict[int, str]:
 def members(store: Store, revision_id: int) -> tuple[Proposal, ...]:
     """The proposals whose facts a revision holds, by id."""
     return tuple(proposal_in(get_row(store, row["proposal_id"])) for row in _facts_rows(store, revision_id))
+
+
+def places(store: Store, revision_id: int) -> dict[int, Place]:
+    """Where a revision has each of its facts, by proposal id."""
+    return {row["proposal_id"]: row["place"] for row in _facts_rows(store, revision_id)}
+
+
+def answers(store: Store, revision_id: int) -> tuple[Asked, ...]:
+    """Everything that was asked before a revision was published; nothing for the base and for revisions of older versions.
+
+    Raises UnknownId, StoreError when its files are gone or were changed.
+    """
+    if revision_id == BASE:
+        return ()
+    path = folder(store, revision_id) / "answers.json"
+    return asked_of(path.read_text(encoding="utf-8")) if path.is_file() else ()
 
 
 def folder(store: Store, revision_id: int) -> Path:
@@ -320,16 +345,21 @@ def _set_pointer(store: Store, revision_id: int) -> None:
 
 def _facts_rows(store: Store, revision_id: int) -> Iterable[Row]:
     return store.rows(
-        "SELECT proposal_id FROM revision_fact WHERE revision_id = ? ORDER BY proposal_id", (revision_id,)
+        "SELECT proposal_id, place FROM revision_fact WHERE revision_id = ? ORDER BY proposal_id",
+        (revision_id,),
     )
 
 
-def _revision(row: Row) -> Revision:
+def _revision(store: Store, row: Row) -> Revision:
+    facts = facts_of(row["facts"])
+    # Facts stand in the order of their proposals' ids.
+    places = [entry["place"] for entry in _facts_rows(store, row["id"])]
     return Revision(
         id=row["id"],
         base_sha=row["base_sha"],
         delta_sha=row["delta_sha"],
-        facts=facts_of(row["facts"]),
+        facts=facts,
         created_at=to_time(row["created_at"]),
         report=None if row["report"] is None else report_of(row["report"]),
+        overlay=tuple(fact for fact, place in zip(facts, places, strict=True) if place == "overlay"),
     )

@@ -1,4 +1,4 @@
--- The state of factd: what was read, what is proposed, what the model was made of. Version 3.
+-- The state of factd: what was read, what is proposed, what the model was made of. Version 5.
 --
 -- This file is what a new database is made from; `migrations.py` brings an older one to the same shape, and a
 -- test compares the two. Every time is ISO-8601 text in UTC with microseconds and "+00:00", so that text
@@ -193,7 +193,10 @@ CREATE TABLE revision (
     report       TEXT,                     -- JSON of Report
     files        TEXT NOT NULL,            -- JSON: file name -> sha256
     status       TEXT NOT NULL CHECK (status IN ('published', 'rolled_back')),
-    created_at   TEXT NOT NULL
+    created_at   TEXT NOT NULL,
+    pinned_at    TEXT,                     -- kept by `revisions gc`,
+    pin_reason   TEXT NOT NULL DEFAULT '', -- for this reason
+    removed_at   TEXT                      -- when `revisions gc` removed its files; it can be compiled again
 ) STRICT;
 CREATE TRIGGER revision_stays BEFORE DELETE ON revision
 BEGIN
@@ -203,6 +206,7 @@ END;
 CREATE TABLE revision_fact (
     revision_id INTEGER NOT NULL REFERENCES revision (id),
     proposal_id INTEGER NOT NULL REFERENCES proposal (id),
+    place       TEXT NOT NULL DEFAULT 'weights' CHECK (place IN ('weights', 'overlay')),
     PRIMARY KEY (revision_id, proposal_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER proposal_lives_in_revision BEFORE UPDATE OF status ON proposal

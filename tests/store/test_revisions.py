@@ -12,7 +12,7 @@ from agent.errors import StaleState, StoreError, UnknownId
 from agent.store import articles, ledger, queue, revisions
 from agent.store.blame import blame
 from agent.store.db import Store
-from agent.types import Fact
+from agent.types import Asked, Fact
 from tests.store.samples import (
     NOW,
     approved,
@@ -237,3 +237,35 @@ def test_members_have_their_proposals(store: Store) -> None:
     live(store, fact(), CAPITAL)
     assert [item.id for item in revisions.members(store, 1)] == [1, 2]
     assert revisions.members(store, 0) == ()
+
+
+def test_a_revision_says_which_facts_are_in_the_weights_and_which_beside_them(store: Store) -> None:
+    first, second = verified(store, approved(store, fact(), CAPITAL))
+    offered = replace(candidate((first, second)), overlay=(second,))
+    revision = revisions.publish(store, offered, now=NOW)
+    assert revision.facts == (fact(), CAPITAL)
+    assert (revision.compiled, revision.overlay) == ((fact(),), (CAPITAL,))
+    assert revisions.places(store, revision.id) == {first: "weights", second: "overlay"}
+    assert revisions.get(store, revision.id) == revision == revisions.current(store)
+
+
+def test_the_same_delta_with_another_overlay_is_another_revision(store: Store) -> None:
+    ids = verified(store, approved(store, fact(), CAPITAL))
+    one = revisions.publish(store, candidate(ids), now=NOW)
+    other = revisions.publish(store, replace(candidate(ids), overlay=ids[1:]), now=day(5))
+    assert (one.id, other.id) == (1, 2)
+    assert revisions.publish(store, candidate(ids), now=day(5)).id == 1
+
+
+def test_every_answer_is_kept_in_a_file_of_its_own(store: Store) -> None:
+    ids = verified(store, approved(store, fact()))
+    asked = (Asked("question", fact().key, "Who?", ("Ana",), "Old", 'A"na\n', False, True, True),)
+    offered = candidate(ids)
+    full = replace(report(), asked=asked, intervals={"efficacy": (0.5, 1.0)}, norms={"w": 0.25})
+    revision = revisions.publish(store, replace(offered, report=full), now=NOW)
+    assert revisions.answers(store, revision.id) == asked
+    assert revisions.answers(store, 0) == ()
+    assert revision.report == replace(full, asked=())
+    assert (
+        json.loads((revisions.folder(store, revision.id) / "answers.json").read_text())[0]["prompt"] == "Who?"
+    )
