@@ -41,7 +41,8 @@ class Asked:
     def __call__(self, point: Point, floor: float) -> float:
         self.points.append(point)
         score = self.table(point)
-        return score + self.shy * (floor - score) if score <= floor < math.inf else score
+        # At most the floor: the sum may be rounded up beyond it.
+        return min(floor, score + self.shy * (floor - score)) if score <= floor < math.inf else score
 
 
 def run(table: Callable[[Point], float], *, margin: float = 0.1, shy: float = 0.0) -> tuple[Point, Asked]:
