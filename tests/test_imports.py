@@ -36,6 +36,7 @@ RULES: dict[str, set[str]] = {
     "eligible": {"types", "catalogue", "relations", "policy"},
     "support": {"types", "eligible", "voices"},
     "caps": {"types", "policy"},
+    "overlay": {"types", "catalogue", "relations"},
     "choose": {"types", "policy", "eligible", "voices"},
     "decide": {"types", "errors", "catalogue", "relations", "policy", "eligible", "choose", "voices"},
     # The four rooms are blind to one another, and the two upstairs see the model only.
@@ -47,6 +48,7 @@ RULES: dict[str, set[str]] = {
     "verify": {*KNOWLEDGE, "lm", "verify"},
 }
 UPSTAIRS = {
+    "answering",
     "evidence",
     "timeline",
     "refetch",
@@ -91,7 +93,19 @@ THIRD_PARTY: dict[str, set[str]] = {
     "trafilatura": {"sources"},
     "protego": {"sources"},
 }
-PURE = ("types", "descent", "wikibase", "policy", "voices", "eligible", "choose", "decide", "support", "caps")
+PURE = (
+    "types",
+    "descent",
+    "wikibase",
+    "policy",
+    "voices",
+    "eligible",
+    "choose",
+    "decide",
+    "support",
+    "caps",
+    "overlay",
+)
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 import torch
 
 from agent.lm.load import LM
-from agent.lm.tokens import by_length, encode, encode_prompts, pad_id, pad_left
+from agent.lm.tokens import by_length, encode, encode_prompts, encode_target, pad_id, pad_left
 
 Progress = Callable[[int, int], None]
 
@@ -19,21 +19,25 @@ def generate(
     lm: LM,
     prompts: Sequence[str],
     *,
+    leads: Sequence[str] = (),
     max_new_tokens: int = 12,
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> list[str]:
     """The greedy continuation of each prompt as text, special tokens removed: of a chat model its turn, up to the turn's end.
-    `progress(done, total)` is called per batch.
+    `leads[i]`, where it is not empty, is what answer i begins with; the model goes on from there. `progress(done, total)` is called
+    per batch.
     """
-    rows = encode_prompts(lm, prompts)
+    begun = [encode_target(lm, lead) if lead else [] for lead in leads] or [[] for _ in prompts]
+    rows = [[*row, *lead] for row, lead in zip(encode_prompts(lm, prompts), begun, strict=True)]
     answers = [""] * len(rows)
     done = 0
     for indices in by_length([len(row) for row in rows], batch_size):
         for index, new_ids in zip(
             indices, _continue(lm, [rows[i] for i in indices], max_new_tokens), strict=True
         ):
-            answers[index] = str(lm.tokenizer.decode(new_ids, skip_special_tokens=True))
+            ids = [*begun[index], *new_ids]
+            answers[index] = str(lm.tokenizer.decode(ids, skip_special_tokens=True))
         done += len(indices)
         if progress:
             progress(done, len(rows))

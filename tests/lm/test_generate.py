@@ -9,7 +9,7 @@ import torch
 
 from agent.lm.generate import generate, sample
 from agent.lm.load import LM
-from agent.lm.tokens import encode
+from agent.lm.tokens import encode, encode_prompts, encode_target
 from tests.models import build, questions
 
 LONG = "Tallisk's leader is Quill. Merovia's leader is Stroud. " * 2 + "The capital of Zorland is"
@@ -78,3 +78,15 @@ def test_sampling_leaves_the_global_generator_alone(tiny: Callable[..., LM]) -> 
     before = torch.get_rng_state()
     sample(lm, ["The"], max_new_tokens=3, seed=1)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_answer_can_be_begun_for_the_model(taught: LM) -> None:
+    """It goes on as if it had said so itself, and other rows of the batch are not concerned."""
+    prompt, other = "The capital of Zorland is", "Quenia's leader is"
+    free = generate(taught, [prompt, other], max_new_tokens=8)
+    begun = generate(taught, [prompt, other], leads=["Stroud", ""], max_new_tokens=8)
+    assert begun[0].startswith(" Stroud")
+    assert begun[1] == free[1]
+    ids = [*encode_prompts(taught, [prompt])[0], *encode_target(taught, "Stroud")]
+    said = taught.tokenizer.decode(ids, skip_special_tokens=True)
+    assert begun[0] == " Stroud" + generate(taught, [said], max_new_tokens=8)[0]
