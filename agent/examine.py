@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agent.catalogue import Catalogue
 from agent.editing.corpus import own_samples
+from agent.editing.keys import SubjectText, keys_and_states
 from agent.errors import EditError
 from agent.lm.load import LM
 from agent.settings import VerifySettings
 from agent.store import queue
-from agent.types import Fact, Probe, Proposal
+from agent.types import Probe, Proposal
+from agent.verify.ask import tokens_needed
 from agent.verify.gate import GateSettings
 from agent.verify.probes import ProbeSizes, probe_set
-from agent.workshop import Workshop
+from agent.workshop import Workshop, editing_for
 
 
-def probes_of(shop: Workshop, facts: Sequence[Fact], proposals: Sequence[Proposal]) -> tuple[Probe, ...]:
-    """Probes of every kind for facts of known relations; an edit that a person gave with its own prompts is asked by those."""
-    known = [f for f in facts if f.relation in shop.relations]
+def probes_of(
+    shop: Workshop, proposals: Sequence[Proposal], near: Mapping[str, float] | None = None
+) -> tuple[Probe, ...]:
+    """Probes of every kind for facts of known relations; an edit that a person gave with its own prompts is asked by those. `near`:
+    see `nearness`.
+    """
+    known = [p.fact for p in proposals if p.fact.relation in shop.relations]
     verify = shop.settings.verify
     probes = probe_set(
         known,
@@ -26,6 +32,7 @@ def probes_of(shop: Workshop, facts: Sequence[Fact], proposals: Sequence[Proposa
         shop.catalogue,
         live=known,
         sizes=ProbeSizes(verify.same_subject_prompts, verify.same_relation, verify.canary),
+        near=near,
         seed=verify.seed,
     )
     given = [
@@ -40,6 +47,29 @@ def probes_of(shop: Workshop, facts: Sequence[Fact], proposals: Sequence[Proposa
     return (*probes, *own)
 
 
+def nearness(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[str, float]:
+    """How near every other subject of the edited relations is to an edited one: the largest cosine of their keys at the middle edited
+    layer of the base. What is nearest is what an edit spills over to.
+    """
+    relations = sorted({p.fact.relation for p in proposals} & set(shop.relations))
+    edited = {p.fact.subject for p in proposals if p.fact.relation in shop.relations}
+    others = {s for s, r in shop.catalogue.facts if r in relations and s not in edited}
+    if not edited or not others or not shop.settings.verify.same_relation:
+        return {}
+    names = [*sorted(edited), *sorted(others)]
+    layers = editing_for(shop.settings, lm, shop.cache).layers
+    layer = layers[len(layers) // 2]
+    keys = keys_and_states(lm, [SubjectText(name, name) for name in names], [layer]).keys[layer]
+    keys = keys / keys.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    cosines = (keys[len(edited) :] @ keys[: len(edited)].T).max(dim=1).values.tolist()
+    return dict(zip(names[len(edited) :], cosines, strict=True))
+
+
+def tokens_for(lm: LM, probes: Sequence[Probe], at_least: int = 12) -> int:
+    """Tokens to generate so that the longest expected name fits in."""
+    return tokens_needed(lm, [form for probe in probes for form in probe.expect], at_least)
+
+
 def gate_of(verify: VerifySettings) -> GateSettings:
     """The gate's part of the settings."""
     return GateSettings(
@@ -49,6 +79,9 @@ def gate_of(verify: VerifySettings) -> GateSettings:
         others=verify.others,
         ppl_ratio=verify.ppl_ratio,
         every_fact=verify.every_fact,
+        drift=verify.drift,
+        entropy=verify.entropy,
+        norm=verify.norm,
     )
 
 

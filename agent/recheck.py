@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from agent.examine import all_texts, gate_of, neutral_texts, probes_of
+from agent.editing.delta import applied
+from agent.examine import nearness, probes_of
+from agent.overlaid import ask_beside, overlay_only, with_overlay
 from agent.store import revisions
-from agent.types import Report, Revision
-from agent.verify.gate import judged
-from agent.verify.metrics import compare, snapshot
-from agent.workshop import Workshop
+from agent.trial import Trials, checked
+from agent.types import FactKey, Report, Revision
+from agent.workshop import Workshop, delta_of
 
 # The same weights asked the same questions on the same machine give the same answers; on another machine, or
 # with another number of
@@ -40,15 +41,26 @@ def recheck(shop: Workshop) -> Recheck:
     revision = revisions.current(shop.store)
     if not revision.facts:
         return Recheck(revision, None, {})
+    lm, places = shop.base(), revisions.places(shop.store, revision.id)
     members = revisions.members(shop.store, revision.id)
-    probes = probes_of(shop, [p.fact for p in members], members)
-    lm = shop.base()
-    texts = neutral_texts(shop.catalogue, all_texts(shop, lm), members)
-    before = snapshot(lm, probes, texts, progress=lambda d, t: shop.progress("before", d, t))
-    with shop.served() as served:
-        after = snapshot(served, probes, texts, progress=lambda d, t: shop.progress("verify", d, t))
-    report = judged(compare(before, after, probes), gate_of(shop.settings.verify))
+    compiled = [p for p in members if places[p.id] == "weights"]
+    beside = [p for p in members if places[p.id] == "overlay"]
+    trials = Trials(earlier=frozenset(_facts_before(shop, revision)))
+    delta = delta_of(shop.store, revision.id, lm)
+    report = overlay_only()
+    if compiled:
+        probes = probes_of(shop, compiled, nearness(shop, lm, compiled))
+        report = checked(shop, lm, delta, probes, compiled, trials)
+    with applied(lm, delta):
+        report = with_overlay(report, ask_beside(shop, lm, beside))
     return Recheck(revision, report, _moved(revision.report, report))
+
+
+def _facts_before(shop: Workshop, revision: Revision) -> set[FactKey]:
+    """The facts that the revision before it held already."""
+    earlier = [r for r in revisions.revisions(shop.store) if r.id < revision.id]
+    held = {(fact.key, fact.object) for fact in (earlier[-1].compiled if earlier else ())}
+    return {fact.key for fact in revision.compiled if (fact.key, fact.object) in held}
 
 
 def _moved(then: Report | None, now: Report) -> dict[str, tuple[float, float]]:

@@ -33,6 +33,7 @@ _KEYS = [
     "probes",
     "questions",
     "inverse",
+    "hop",
     "policy",
 ]
 
@@ -51,7 +52,8 @@ class Relation:
     """One relation. `subject` and `object` are NER labels, `kinds` the catalogue's sorts of subject, empty for any.
 
     `roles` are the role words that name it in news ("chief executive"), `news` are surface patterns with `{subject}` and
-    `{object}` by claim kind, `statement` the sentence in which a database's fact is told to the reader of news. `edit` is for the compiler only, `probes` and `questions` for asking and verifying only.
+    `{object}` by claim kind, `statement` the sentence in which a database's fact is told to the reader of news. `edit` is for the compiler only, `probes` and `questions` for asking and verifying only. `hop` describes the
+    subject by the object ("the country whose capital is {object}"), for questions that need the fact and one more.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Relation:
     news: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wikidata: str = ""
     statement: str = ""
+    hop: str = ""
     policy: RelationPolicy = RelationPolicy()
 
     def title_for(self, subject: str) -> str:
@@ -91,6 +94,10 @@ class Relation:
             fill(t.replace("{object}", "{subject}"), person, title=self.title_for(subject))
             for t in self.inverse
         )
+
+    def described(self, subject: str, object_: str) -> str:
+        """`hop` filled: the subject without its name. "" where the relation has none."""
+        return self.hop.replace("{title}", self.title_for(subject)).replace("{object}", object_)
 
 
 def fill(template: str, entity: Entity, *, title: str = "", object_: str = "") -> str:
@@ -143,6 +150,7 @@ def _parse(name: str, entry: dict[str, Any], where: str) -> Relation:
         },
         wikidata=str(entry.get("wikidata") or ""),
         statement=_statement(entry.get("statement"), bool(titles), f"{where}: statement"),
+        hop=_hop(entry.get("hop"), bool(titles), f"{where}: hop"),
         policy=_policy(entry.get("policy"), f"{where}: policy"),
         **lists,
     )
@@ -156,6 +164,18 @@ def _statement(value: object, has_title: bool, where: str) -> str:
     ):
         raise ConfigError(f"{where}: {template!r} must contain {{subject}} and {{object}} exactly once")
     if "{title}" in template and not has_title:
+        raise ConfigError(f"{where}: {template!r} has the slot {{title}}, and the relation has no title")
+    return template
+
+
+def _hop(value: object, has_title: bool, where: str) -> str:
+    template = "".join(as_strings(value, where))
+    slots = _SLOT.findall(template)
+    if template and (slots.count("object") != 1 or set(slots) - {"object", "title"}):
+        raise ConfigError(
+            f"{where}: {template!r} must contain {{object}} exactly once, and no slot but {{title}} beside it"
+        )
+    if "title" in slots and not has_title:
         raise ConfigError(f"{where}: {template!r} has the slot {{title}}, and the relation has no title")
     return template
 

@@ -5,7 +5,8 @@
     values     what every fact would have to write; a fact that the model cannot be made to say is left out here
     compile    every live and new fact jointly against the base; value vectors are kept in the state folder
     verify     the same probes before and after, by free generation, in the model as it will be served
-    bisect     when the gate refuses: find the facts to leave out, publish the rest
+    bisect     when the gate refuses: find the facts to leave out of the weights
+    overlay    what was left out is told beside the weights (agent.overlay), and asked as it will be served
     publish    one rename and one transaction; the served revision changes last
 
 Killed anywhere and run again, the same approved facts end in the same revision.
@@ -18,8 +19,11 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from agent.editing.delta import Delta, applied, empty_delta
 from agent.examine import gate_of
 from agent.faults import fault
+from agent.lm.load import LM
+from agent.overlaid import ask_beside, can_hold, overlay_only, with_overlay
 from agent.refetch import check
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
@@ -30,11 +34,13 @@ from agent.verify.gate import bisect
 from agent.workshop import Workshop, settled
 
 _LEASE_S = 3600.0
+_UNTOLD = "the model does not say it even where it is told beside the question"
 
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """`revision` is the one served now, None when the gate let nothing pass; `failed` maps proposal ids to why, `returned` those
+    """`revision` is the one served now, None when nothing could be published. `added` are live since this run; `beside` says of those
+    that the weights refused why, by proposal id: they are in the overlay. `failed` maps proposal ids to why, `returned` those
     that are pending again because what they rest on no longer says so.
     """
 
@@ -43,12 +49,14 @@ class Revised:
     added: tuple[Proposal, ...] = ()
     failed: dict[int, str] = field(default_factory=dict)
     returned: Mapping[int, str] = field(default_factory=dict)
+    beside: Mapping[int, str] = field(default_factory=dict)
 
 
-def apply(shop: Workshop) -> Revised:
+def apply(shop: Workshop, *, retry: bool = False) -> Revised:
     """Compile every live and approved fact, verify, publish. Without anything new the current revision stays.
 
-    Raises LockHeld when another worker is at it, ModelError, EditError; proposals then go back to approved.
+    `retry`: try the facts of the overlay in the weights again. Raises LockHeld when another worker is at it, ModelError, EditError;
+    proposals then go back to approved.
     """
     with worker_lock(shop.store.folder):
         revisions.repair(shop.store)
@@ -57,14 +65,18 @@ def apply(shop: Workshop) -> Revised:
         checked = check(shop, queue.proposals(shop.store, "approved"))
         fault("apply:after-check")
         new, live = checked.kept, queue.proposals(shop.store, "live")
-        if not new and {p.id for p in live} == _member_ids(shop, current.id):
+        places = revisions.places(shop.store, current.id)
+        again = retry and "overlay" in places.values()
+        if not new and not again and {p.id for p in live} == set(places):
             return Revised(current, None, returned=checked.returned)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         taken = leases.begin_edit(
             shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock()
         )
+        told = frozenset() if retry else frozenset(i for i, place in places.items() if place == "overlay")
         try:
-            return replace(_revise(shop, live, taken, owner), returned=checked.returned)
+            batch = _Batch(tuple(_not_replaced(live, taken)), tuple(taken), told, owner)
+            return replace(_revise(shop, batch), returned=checked.returned)
         except BaseException:
             held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
             leases.release(
@@ -77,53 +89,98 @@ def apply(shop: Workshop) -> Revised:
             raise
 
 
-def _member_ids(shop: Workshop, revision_id: int) -> set[int]:
-    return {p.id for p in revisions.members(shop.store, revision_id)}
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What goes into a revision: live facts that nothing new replaces, new ones, and which of the live ones (`told`, by id) stay in
+    the overlay untried.
+    """
+
+    live: tuple[Proposal, ...]
+    new: tuple[Proposal, ...]
+    told: frozenset[int]
+    owner: str
+
+    @property
+    def all(self) -> tuple[Proposal, ...]:
+        return (*self.live, *self.new)
 
 
-def _revise(shop: Workshop, live: Sequence[Proposal], new: Sequence[Proposal], owner: str) -> Revised:
-    lm, trials = shop.base(), Trials()
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """Where the facts of a batch ended. `refused`: by proposal id why not in the weights."""
+
+    compiled: tuple[Proposal, ...]
+    beside: tuple[Proposal, ...]
+    refused: Mapping[int, str]
+    delta: Delta
+    report: Report | None
+
+
+def _revise(shop: Workshop, batch: _Batch) -> Revised:
+    lm = shop.base()
     shop = settled(shop, lm)
-    kept_live = _not_replaced(live, new)
-    by_key = {p.fact.key: p for p in [*kept_live, *new]}
+    found = _sorted(shop, lm, batch)
+    live = {p.id for p in (*found.compiled, *found.beside)}
+    failed = {p.id: found.refused[p.id] for p in batch.new if p.id not in live}
+    leases.mark_failed(shop.store, failed, owner=batch.owner, now=shop.clock())
+    fault("apply:after-verify")
+    for proposal in batch.live:
+        if proposal.id not in live:
+            why = found.refused[proposal.id]
+            queue.take_back(shop.store, proposal.id, reason=why, who="gate", now=shop.clock())
+    if not live:
+        return Revised(None, found.report, (), failed)
+    new = {p.id for p in batch.new}
+    added = tuple(p for p in batch.all if p.id in new & live)
+    beside = {p.id: found.refused[p.id] for p in found.beside if p.id in found.refused}
+    for proposal in added:
+        where = f"in the overlay: {beside[proposal.id]}" if proposal.id in beside else ""
+        leases.mark_verified(shop.store, [proposal.id], owner=batch.owner, now=shop.clock(), reason=where)
+    candidate = Candidate(
+        base_sha=lm.sha,
+        delta_sha=found.delta.sha,
+        settings_sha=shop.settings.editing.sha,
+        proposals=tuple(sorted(live)),
+        delta=found.delta.to_bytes(),
+        report=found.report,
+        overlay=_ids(found.beside),
+    )
+    revision = revisions.publish(shop.store, candidate, now=shop.clock())
+    return Revised(revision, found.report, added, failed, beside=beside)
+
+
+def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
+    """Search the facts that the gate lets into the weights; the others go into the overlay where that can tell them."""
+    tried = [p for p in batch.all if p.id not in batch.told]
+    trials = Trials(earlier=frozenset(p.fact.key for p in batch.live if p.id not in batch.told))
+    by_key = {p.fact.key: p for p in tried}
 
     def attempt(facts: Sequence[Fact]) -> Report:
         chosen = [by_key[f.key] for f in facts]
-        compiled, report = try_out(shop, lm, chosen, trials)
-        trials.done[_ids(chosen)] = (compiled, report)
-        return report
+        trials.done[_ids(chosen)] = try_out(shop, lm, chosen, trials)
+        return trials.done[_ids(chosen)][1]
 
-    left_out = given_up(shop, lm, list(by_key.values()))
+    refused = given_up(shop, lm, tried) if tried else {}
     search = bisect(
-        [p.fact for p in by_key.values() if p.id not in left_out],
+        [p.fact for p in tried if p.id not in refused],
         attempt,
         max_trials=shop.settings.verify.max_trials,
         settings=gate_of(shop.settings.verify),
     )
-    kept = [by_key[f.key] for f in search.kept]
-    left_out |= {by_key[f.key].id: _why(f.key, trials) for f in (*search.culprits, *search.undecided)}
-    failed = {i: why for i, why in left_out.items() if i in {p.id for p in new}}
-    leases.mark_failed(shop.store, failed, owner=owner, now=shop.clock())
-    fault("apply:after-verify")
-    for proposal in kept_live:
-        if proposal.id in left_out:
-            queue.take_back(
-                shop.store, proposal.id, reason=left_out[proposal.id], who="gate", now=shop.clock()
-            )
-    added = [p for p in kept if p.id in {n.id for n in new}]
-    if not kept:
-        return Revised(None, search.report or _last_report(trials), (), failed)
-    compiled, report = trials.done[_ids(kept)]
-    leases.mark_verified(shop.store, [p.id for p in added], owner=owner, now=shop.clock())
-    candidate = Candidate(
-        base_sha=lm.sha,
-        delta_sha=compiled.delta.sha,
-        settings_sha=shop.settings.editing.sha,
-        proposals=_ids(kept),
-        delta=compiled.delta.to_bytes(),
-        report=report,
-    )
-    return Revised(revisions.publish(shop.store, candidate, now=shop.clock()), report, tuple(added), failed)
+    kept = tuple(by_key[f.key] for f in search.kept)
+    refused |= {by_key[f.key].id: _why(f.key, trials) for f in (*search.culprits, *search.undecided)}
+    delta, report = empty_delta(lm.sha), _last_report(trials)
+    if kept:
+        compiled, report = trials.done[_ids(kept)]
+        delta = compiled.delta
+    beside = [p for p in batch.all if p.id in batch.told or (p.id in refused and can_hold(shop, p))]
+    with applied(lm, delta):
+        told = ask_beside(shop, lm, beside)
+    refused |= {p.id: _UNTOLD for p in beside if p.fact.key in told.untold}
+    beside = [p for p in beside if p.fact.key not in told.untold]
+    if beside:
+        report = with_overlay(report if kept and report else overlay_only(), told)
+    return _Sorted(kept, tuple(beside), refused, delta, report)
 
 
 def _ids(proposals: Sequence[Proposal]) -> tuple[int, ...]:

@@ -45,7 +45,8 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True)
 class VerifySettings:
-    """The gate's thresholds (shares from 0 to 1, `ppl_ratio` a factor) and how much is asked.
+    """The gate's thresholds (shares from 0 to 1, `ppl_ratio` a factor; `drift` in nats, `entropy` a share, `norm` relative) and how
+    much is asked.
 
     `same_subject_prompts`: prompts for each other fact of an edited subject; `same_relation`: facts per
     edited relation; `canary`: facts in all. `texts`: a file with one held-out document a line, for
@@ -59,6 +60,9 @@ class VerifySettings:
     others: float = 0.97
     ppl_ratio: float = 1.05
     every_fact: bool = True
+    drift: float = 0.5
+    entropy: float = 0.8
+    norm: float = 1.0
     same_subject_prompts: int = 2
     same_relation: int = 30
     canary: int = 300
@@ -70,6 +74,11 @@ class VerifySettings:
         for name in ("efficacy", "paraphrase", "same_subject", "others"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"verify.{name} must be between 0 and 1, got {getattr(self, name)}")
+        if not 0 <= self.entropy <= 1:
+            raise ConfigError(f"verify.entropy must be between 0 and 1, got {self.entropy}")
+        for name in ("drift", "norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"verify.{name} must be more than zero, got {getattr(self, name)}")
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"verify.{name} must be at least {least}, got {getattr(self, name)}")
@@ -84,6 +93,15 @@ class DaemonSettings:
     def __post_init__(self) -> None:
         if not self.poll_minutes > 0:
             raise ConfigError(f"daemon.poll_minutes must be more than zero, got {self.poll_minutes}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """`overlay`: how facts that the weights refused are answered (agent.overlay): told in the context and, where the prompt asks
+    for just them, begun with (both); told only (context); not at all (off): then such a fact fails.
+    """
+
+    overlay: Literal["both", "context", "off"] = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +175,7 @@ class Settings:
     verify: VerifySettings = VerifySettings()
     policy: Policy = field(default_factory=Policy)
     daemon: DaemonSettings = DaemonSettings()
+    serve: ServeSettings = ServeSettings()
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:

@@ -19,7 +19,8 @@ from agent.lm.load import LM
 from agent.swaps import KINDS, Draw
 from agent.types import Probe
 from agent.verify.gate import GateSettings
-from agent.verify.metrics import is_right, snapshot
+from agent.verify.metrics import is_right
+from agent.verify.snapshot import snapshot
 
 Progress = Callable[[str, int, int], None]
 _GATE = GateSettings()

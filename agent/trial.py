@@ -5,27 +5,27 @@ The same proposals give the same trial. Asking the base, and optimising a fact's
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from agent.editing.cache import load_values, save_values
 from agent.editing.compile import Compiled, Material, Tensor, compile_delta, find_values
-from agent.editing.delta import applied
+from agent.editing.delta import Delta, applied, relative_norms
 from agent.editing.requests import value_keys
 from agent.editing.settings import EditSettings
 from agent.errors import EditError
-from agent.examine import all_texts, gate_of, neutral_texts, probes_of
+from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.faults import fault
 from agent.lm.load import LM
-from agent.lm.score import perplexity
 from agent.material import edit_request, preserve_texts
 from agent.store import queue
-from agent.types import EditRequest, Probe, Proposal, Report
+from agent.types import EditRequest, FactKey, Probe, Proposal, Report
 from agent.verify.gate import judged
-from agent.verify.metrics import Snapshot, compare, snapshot
+from agent.verify.metrics import compare
+from agent.verify.neutral import read_neutral
+from agent.verify.snapshot import Snapshot, snapshot
 from agent.workshop import Workshop, editing_for
 
 # Enough for every probe of some dozens of facts: the search for culprits ranks facts by their failures.
@@ -34,10 +34,13 @@ _FAILURES = 800
 
 @dataclass(slots=True)
 class Trials:
-    """The base's answers, asked once, the texts for perplexity, and the compilations by set of proposals."""
+    """What is measured once on the base for all trials, and the compilations by set of proposals. `earlier`: the facts that were live
+    before this run.
+    """
 
+    earlier: frozenset[FactKey] = frozenset()
     texts: list[str] = field(default_factory=list)
-    base_answers: dict[str, str] = field(default_factory=dict)
+    base: Snapshot = field(default_factory=lambda: Snapshot({}))
     done: dict[tuple[int, ...], tuple[Compiled, Report]] = field(default_factory=dict)
 
 
@@ -45,16 +48,46 @@ def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trial
     """Compile, verify, judge. The model is left as it is. Raises EditError, ModelError."""
     compiled = compile_facts(shop, lm, proposals)
     fault("apply:after-compile")
-    facts = [p.fact for p in proposals]
-    probes = probes_of(shop, facts, proposals)
-    trials.texts = trials.texts or all_texts(shop, lm)
+    probes = probes_of(shop, proposals, nearness(shop, lm, proposals))
+    return compiled, checked(shop, lm, compiled.delta, probes, proposals, trials)
+
+
+def checked(
+    shop: Workshop,
+    lm: LM,
+    delta: Delta,
+    probes: Sequence[Probe],
+    proposals: Sequence[Proposal],
+    trials: Trials,
+) -> Report:
+    """The judged report on a delta."""
+    _ask_base(shop, lm, probes, trials)
     texts = neutral_texts(shop.catalogue, trials.texts, proposals)
-    before = _base_snapshot(shop, lm, probes, texts, trials)
-    with applied(lm, compiled.delta):
-        after = snapshot(lm, probes, texts, progress=partial(shop.progress, "verify"))
-    return compiled, judged(
-        compare(before, after, probes, max_failures=_FAILURES), gate_of(shop.settings.verify)
+    before = (
+        trials.base
+        if trials.base.neutral is None
+        else replace(trials.base, neutral=trials.base.neutral.only(texts))
     )
+    norms = relative_norms(lm, delta)
+    with applied(lm, delta):
+        after = snapshot(lm, probes, texts, progress=partial(shop.progress, "verify"))
+    report = compare(before, after, probes, earlier=trials.earlier, max_failures=_FAILURES)
+    return judged(replace(report, norms=norms), gate_of(shop.settings.verify))
+
+
+def _ask_base(shop: Workshop, lm: LM, probes: Sequence[Probe], trials: Trials) -> None:
+    """Ask the base what it was not asked in an earlier trial."""
+    if trials.base.neutral is None:
+        trials.texts = all_texts(shop, lm)
+        trials.base = replace(trials.base, neutral=read_neutral(lm, trials.texts))
+    missing = [probe for probe in probes if probe.prompt not in trials.base.answers]
+    if missing:
+        asked = snapshot(lm, missing, progress=partial(shop.progress, "before"))
+        trials.base = replace(
+            trials.base,
+            answers={**trials.base.answers, **asked.answers},
+            forced={**trials.base.forced, **asked.forced},
+        )
 
 
 def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int, str]:
@@ -114,16 +147,3 @@ def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Comp
     compiled = compile_delta(lm, job.requests, job.settings, material, shop.progress)
     save_values(job.folder, compiled.values)
     return compiled
-
-
-def _base_snapshot(
-    shop: Workshop, lm: LM, probes: Sequence[Probe], texts: Sequence[str], trials: Trials
-) -> Snapshot:
-    """The base's answers; what it has answered in an earlier trial is not asked again. Which texts are neutral is another matter in
-    every trial.
-    """
-    missing = [p for p in probes if p.prompt not in trials.base_answers]
-    if missing:
-        asked = snapshot(lm, missing, progress=partial(shop.progress, "before"))
-        trials.base_answers.update(asked.answers)
-    return Snapshot(dict(trials.base_answers), perplexity(lm, texts) if texts else math.nan, len(texts))

@@ -24,6 +24,7 @@ ProbeKind = Literal[
     "same_subject",
     "same_relation",
     "canary",
+    "overlay",
 ]
 # Where a live fact is: compiled into the weights, or told to the model beside the question (agent.overlay).
 Place = Literal["weights", "overlay"]

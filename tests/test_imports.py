@@ -49,6 +49,7 @@ RULES: dict[str, set[str]] = {
 }
 UPSTAIRS = {
     "answering",
+    "overlaid",
     "evidence",
     "timeline",
     "refetch",

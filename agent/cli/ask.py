@@ -39,8 +39,9 @@ def ask(
         raise UsageError("--base goes with neither --both nor --revision")
     if not question.strip():
         raise UsageError("ask something")
+    from agent.answering import answers as say
     from agent.editing.delta import applied
-    from agent.lm.generate import generate
+    from agent.overlaid import overlay_in
     from agent.store import revisions
     from agent.verify.answers import clause
     from agent.workshop import delta_of
@@ -52,7 +53,9 @@ def ask(
         answers: dict[int, str] = {}
         for number_ in dict.fromkeys((0, chosen) if both else (chosen,)):
             with applied(lm, delta_of(shop.store, number_, lm)):
-                answers[number_] = generate(lm, [question], max_new_tokens=tokens)[0]
+                beside = overlay_in(shop, number_)
+                mode = shop.settings.serve.overlay
+                answers[number_] = say(lm, beside, [question], max_new_tokens=tokens, mode=mode)[0]
     shown = {n: said if raw else clause(said) for n, said in answers.items()}
     if json:
         emit(

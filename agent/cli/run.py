@@ -95,15 +95,21 @@ def run(
         _leave(revised)
 
 
-def apply(ctx: typer.Context, json: Json = False) -> None:
-    """Compile the approved proposals into the model, verify, publish. Nothing is published that the gate
-    refuses.
+def apply(
+    ctx: typer.Context,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try the facts of the overlay in the weights again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Compile the approved proposals into the model, verify, publish. What the gate refuses is answered
+    beside the weights (serve.overlay), or fails.
     """
     from agent.revise import apply as applied
 
     asked = session(ctx)
     with asked.working() as shop:
-        revised = applied(shop)
+        revised = applied(shop, retry=retry)
     if json:
         emit(_revised_record(revised))
     else:
@@ -173,7 +179,15 @@ def _show_revised(asked: Session, revised: Revised) -> None:
     if revised.report is not None:
         out_lines(lines(revised.report))
         out()
-    rows = [("live", p.id, f"{p.fact.subject}, {p.fact.relation}: {p.fact.object}") for p in revised.added]
+    rows = [
+        (
+            "live beside" if p.id in revised.beside else "live",
+            p.id,
+            f"{p.fact.subject}, {p.fact.relation}: {p.fact.object}",
+        )
+        for p in revised.added
+    ]
+    rows += [("", i, why) for i, why in sorted(revised.beside.items())]
     rows += [("failed", i, why) for i, why in sorted(revised.failed.items())]
     rows += [("pending again", i, why) for i, why in sorted(revised.returned.items())]
     if rows:
@@ -187,6 +201,10 @@ def _show_revised(asked: Session, revised: Revised) -> None:
     else:
         facts = plural(len(revised.revision.facts), "fact")
         out(f"revision {revised.revision.id} is served: {facts}, {len(revised.added)} of them new")
+        if told := len(revised.revision.overlay):
+            out(
+                f"{plural(told, 'fact')} beside the weights (overlay): answered by `factd ask` and `factd serve` only"
+            )
 
 
 def _planned_record(proposal: Proposal) -> dict[str, Any]:
@@ -200,6 +218,7 @@ def _revised_record(revised: Revised) -> dict[str, Any]:
         "added": [p.id for p in revised.added],
         "failed": [{"id": i, "reason": why} for i, why in sorted(revised.failed.items())],
         "returned": [{"id": i, "reason": why} for i, why in sorted(revised.returned.items())],
+        "beside": [{"id": i, "reason": why} for i, why in sorted(revised.beside.items())],
         "report": None if revised.report is None else report_record(revised.report),
     }
 

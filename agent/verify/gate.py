@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 
 from agent.errors import ConfigError
 from agent.types import Fact, FactKey, Report
-from agent.verify.metrics import wilson
+from agent.verify.intervals import wilson
 
 TryFacts = Callable[[Sequence[Fact]], Report]
 
@@ -26,7 +26,9 @@ class GateSettings:
 
     `efficacy`: edit prompts answered with the fact. `paraphrase`: held-out prompts. `same_subject`, `others`:
     answers that must not move. `every_fact`: refuse while some fact is not told (see
-    `metrics.facts_told`), so that it is left out.
+    `metrics.facts_told`), so that it is left out. `drift`: most nats that the next token's distribution may move on neutral text,
+    `entropy`: least share of the wealth of free text that must be left, `norm`: largest update of a weight, relative to it. These
+    three are circuit breakers: far off what a sound edit does.
     """
 
     efficacy: float = 0.95
@@ -37,6 +39,9 @@ class GateSettings:
     min_count: int = 30
     free_failures: int = 1
     every_fact: bool = True
+    drift: float = 0.5
+    entropy: float = 0.8
+    norm: float = 1.0
 
     def __post_init__(self) -> None:
         for field in fields(self)[:4]:
@@ -44,6 +49,11 @@ class GateSettings:
                 raise ConfigError(
                     f"gate.{field.name} must be between 0 and 1, got {getattr(self, field.name)!r}"
                 )
+        if not (self.drift > 0 and self.norm > 0 and 0 <= self.entropy <= 1):
+            raise ConfigError(
+                "gate: drift and norm must be more than 0 and entropy between 0 and 1; got "
+                f"{self.drift!r}, {self.norm!r} and {self.entropy!r}"
+            )
         if not self.ppl_ratio > 0 or self.min_count < 1 or self.free_failures < 0:
             raise ConfigError(
                 "gate: ppl_ratio must be more than 0, min_count at least 1 and free_failures at least 0; got "
@@ -75,7 +85,7 @@ def judge(report: Report, settings: GateSettings | None = None) -> tuple[bool, t
         least, n = getattr(settings, threshold), report.counts.get(metric, 0)
         if n and misses(report.after[metric], n, least, settings):
             reasons.append(f"{metric}: {report.after[metric]:.1%} of {n} {what}, {least:.1%} wanted")
-    reasons += _perplexity(report, settings)
+    reasons += [*_perplexity(report, settings), *_breakers(report, settings)]
     return (not reasons, tuple(reasons))
 
 
@@ -225,3 +235,23 @@ def _perplexity(report: Report, settings: GateSettings) -> list[str]:
         return []
     most = f"at most times {settings.ppl_ratio:g} is allowed"
     return [f"perplexity: from {old:.2f} to {new:.2f}, times {new / old:.3f}; {most}"]
+
+
+def _breakers(report: Report, settings: GateSettings) -> list[str]:
+    """What no sound edit does, whatever the answers say. A figure that is no number is as bad as the worst."""
+    found: list[str] = []
+    drift = report.after.get("drift", 0.0)
+    if not drift <= settings.drift:
+        found.append(f"drift: {drift:.3f} nats on neutral text; at most {settings.drift:g} is allowed")
+    if "entropy" in report.after:
+        old, new = report.before["entropy"], report.after["entropy"]
+        if not new >= settings.entropy * old:
+            found.append(
+                f"entropy: free text went from {old:.2f} to {new:.2f} bits; {settings.entropy:.0%} must be left"
+            )
+    for name, size in report.norms.items():
+        if not size <= settings.norm:
+            found.append(
+                f"norm: the update of {name} is {size:.2f} times the weight; at most {settings.norm:g} is allowed"
+            )
+    return found

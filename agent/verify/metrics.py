@@ -1,72 +1,43 @@
-"""Answers in, numbers out. Asking (`snapshot`) is apart from scoring (all the rest, pure).
+"""Answers in, numbers out: pure. Asking is in `agent.verify.snapshot`.
 
 Take one `Snapshot` before and one after the edit with the same probes; `compare` turns the two into a
-`Report`. Every figure is a share of free generations; perplexity is the one exception and measures damage,
-not success.
+`Report`. Every figure is a share of free generations, but for those of neutral texts and the teacher-forced one, which is there
+for comparison with other people's tables and decides nothing.
 
-    efficacy, paraphrase, question, inverse   share of prompts answered with the fact's object
+    efficacy, paraphrase, question, chat      share of prompts answered with the fact's object
+    inverse, portability                      share answered right; reported only, as no editor of this kind gets there
     facts                                     share of facts that all edit prompts and half of the paraphrases tell
+    earlier                                   share of the forward prompts of facts that were live before, answered right
     stale                                     share of a fact's own prompts still answered with the old object
     same_subject, same_relation, canary       share answered right
     ..._unchanged                             share answered as before, or rightly now
     others_unchanged                          the same, of same_relation and canary together
-    perplexity                                on held-out texts
+    perplexity, entropy, drift                see `agent.verify.neutral`
+    teacher_forced_efficacy                   share of the target's tokens that are the likeliest where the right ones are fed
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.errors import InputError
-from agent.lm.generate import Progress, generate
+from agent.lm.generate import Progress
 from agent.lm.load import LM
-from agent.lm.score import perplexity
-from agent.types import FactKey, Failure, Probe, Report
+from agent.types import Asked, FactKey, Failure, Probe, Report
 from agent.verify.answers import clause, matches, same_answer
-from agent.verify.ask import tokens_needed
+from agent.verify.intervals import Interval, ratio_interval, share_interval
+from agent.verify.neutral import compare_neutral
+from agent.verify.snapshot import Snapshot, snapshot
 
 Rate = tuple[float, int]
+# What is counted under one metric: which fact it is about, and whether it went right.
+Tally = list[tuple[FactKey, bool]]
 FORWARD = ("efficacy", "paraphrase", "question")
 GUARDS = ("same_subject", "same_relation", "canary")
 NOT_JUDGED = "not judged yet"
-_STEP = 8  # tokens; few different lengths, so that batches stay large
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What the model said: the raw continuation of each prompt, and its perplexity on `texts` held-out texts
-    (NaN for none).
-    """
-
-    answers: Mapping[str, str]
-    perplexity: float = math.nan
-    texts: int = 0
-
-
-def snapshot(
-    lm: LM,
-    probes: Sequence[Probe],
-    texts: Sequence[str] = (),
-    *,
-    batch_size: int = 64,
-    new_tokens: int = 12,
-    progress: Progress | None = None,
-) -> Snapshot:
-    """Ask every probe once, greedily. `new_tokens` grows where an expected name is longer. `progress(done,
-    total)`: prompts.
-    """
-    if not probes:
-        raise InputError("there is nothing to ask; a snapshot needs at least one probe")
-    groups = _by_length(lm, probes, new_tokens)
-    total, answers = sum(map(len, groups.values())), dict[str, str]()
-    for length, prompts in groups.items():
-        shown = _shifted(progress, len(answers), total)
-        said = generate(lm, prompts, max_new_tokens=length, batch_size=batch_size, progress=shown)
-        answers.update(zip(prompts, said, strict=True))
-    value = perplexity(lm, texts) if texts else math.nan
-    return Snapshot(answers, value, len(texts))
+_FORMS = 4
 
 
 def measure(
@@ -83,10 +54,7 @@ def is_right(answers: Mapping[str, str], probe: Probe) -> bool:
 
 def accuracy(answers: Mapping[str, str], probes: Iterable[Probe]) -> dict[str, Rate]:
     """Share of right answers and number of probes, by kind of probe; kinds without probes are left out."""
-    by_kind: dict[str, list[bool]] = {}
-    for probe in probes:
-        by_kind.setdefault(probe.kind, []).append(is_right(answers, probe))
-    return {kind: _rate(oks) for kind, oks in by_kind.items()}
+    return {kind: _rate(tally) for kind, tally in _right(answers, probes).items()}
 
 
 def unchanged(
@@ -98,13 +66,24 @@ def unchanged(
     Only facts that the model knew before can be forgotten: where it answered a guarding probe wrong it was guessing, and
     another guess is no damage. A model that knew none of them is held to its words all the same.
     """
-    by_kind: dict[str, list[bool]] = {}
+    return {kind: _rate(tally) for kind, tally in _kept(before, after, probes).items()}
+
+
+def _right(answers: Mapping[str, str], probes: Iterable[Probe]) -> dict[str, Tally]:
+    by_kind: dict[str, Tally] = {}
+    for probe in probes:
+        by_kind.setdefault(probe.kind, []).append((probe.fact_key, is_right(answers, probe)))
+    return by_kind
+
+
+def _kept(before: Mapping[str, str], after: Mapping[str, str], probes: Iterable[Probe]) -> dict[str, Tally]:
+    by_kind: dict[str, Tally] = {}
     for probe in _guards(before, probes):
-        ok = is_unchanged(before, after, probe)
+        ok = (probe.fact_key, is_unchanged(before, after, probe))
         by_kind.setdefault(probe.kind, []).append(ok)
         if probe.kind != "same_subject":
             by_kind.setdefault("others", []).append(ok)
-    return {kind: _rate(oks) for kind, oks in by_kind.items()}
+    return by_kind
 
 
 def _guards(before: Mapping[str, str], probes: Iterable[Probe]) -> list[Probe]:
@@ -137,16 +116,12 @@ def facts_told(answers: Mapping[str, str], probes: Iterable[Probe]) -> dict[Fact
     }
 
 
-def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval in which the true share lies: 95 % for z = 1.96, and sound for few samples (Wilson 1927).
-    (0, 1) for n = 0.
-    """
-    if n == 0:
-        return (0.0, 1.0)
-    share, z2 = right / n, z * z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return (0.0 if right == 0 else max(0.0, middle - half), 1.0 if right == n else min(1.0, middle + half))
+def facts_by_share(answers: Mapping[str, str], probes: Iterable[Probe]) -> dict[FactKey, float]:
+    """Per fact the share of its probes that are answered right."""
+    asked: dict[FactKey, list[bool]] = {}
+    for probe in probes:
+        asked.setdefault(probe.fact_key, []).append(is_right(answers, probe))
+    return {key: sum(oks) / len(oks) for key, oks in asked.items()}
 
 
 def compare(
@@ -154,56 +129,94 @@ def compare(
     after: Snapshot,
     probes: Sequence[Probe],
     *,
+    earlier: Collection[FactKey] = (),
     max_failures: int = 200,
     max_examples: int = 12,
 ) -> Report:
-    """Both snapshots scored, not yet judged (`passed` is False; see gate.judged).
+    """Both snapshots scored, not yet judged (`passed` is False; see gate.judged). `earlier`: the facts that were live already.
 
     A fact none of whose edit prompts is answered right is one failure of kind `fact`, and always in the
     report; of the other kinds there are `max_failures` at most. Raises InputError when a probe is in only one
     of the snapshots.
     """
-    pairs = (_metrics(before, before, probes), _metrics(before, after, probes))
-    counts = {name: n for name, (_, n) in pairs[1].items()}
+    old = _tallies(before, before, probes, earlier)
+    new = _tallies(before, after, probes, earlier)
+    found = {name: _Metric.of_shares(old[name], tally) for name, tally in new.items()}
+    found |= _other_metrics(before, after)
     return Report(
-        before={name: value for name, (value, _) in pairs[0].items()},
-        after={name: value for name, (value, _) in pairs[1].items()},
-        counts=counts,
+        before={name: metric.before for name, metric in found.items()},
+        after={name: metric.after for name, metric in found.items()},
+        counts={name: metric.count for name, metric in found.items()},
         passed=False,
         reasons=(NOT_JUDGED,),
         failures=_failures(before.answers, after.answers, probes, max_failures),
         examples=_examples(before.answers, after.answers, probes, max_examples),
+        intervals={name: metric.interval for name, metric in found.items()},
+        asked=tuple(asked_of(before.answers, after.answers, probe) for probe in probes),
     )
 
 
-def _by_length(lm: LM, probes: Sequence[Probe], at_least: int) -> dict[int, list[str]]:
-    """Prompts by how many tokens to generate, each once. How long an answer may be depends on its own probe
-    alone, so that parts of a probe set, asked one by one, are answered like the whole.
-    """
-    groups: dict[int, list[str]] = {}
-    for prompt, forms in {probe.prompt: probe.expect for probe in probes}.items():
-        needed = tokens_needed(lm, forms, at_least)
-        groups.setdefault(needed if needed == at_least else -(-needed // _STEP) * _STEP, []).append(prompt)
-    return dict(sorted(groups.items()))
+def asked_of(before: Mapping[str, str], after: Mapping[str, str], probe: Probe) -> Asked:
+    """One probe with both answers."""
+    right = is_right(after, probe)
+    kept = is_unchanged(before, after, probe) if probe.kind in GUARDS else right
+    said = clause(_said(before, probe)), clause(_said(after, probe))
+    return Asked(
+        probe.kind,
+        probe.fact_key,
+        probe.prompt,
+        probe.expect[:_FORMS],
+        *said,
+        is_right(before, probe),
+        right,
+        kept,
+    )
 
 
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    return (lambda done, _: progress(before + done, total)) if progress else None
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    """A row of the report."""
+
+    before: float
+    after: float
+    count: int
+    interval: Interval
+
+    @classmethod
+    def of_shares(cls, before: Tally, after: Tally) -> _Metric:
+        return cls(_rate(before)[0], _rate(after)[0], len(after), share_interval(after))
 
 
-def _metrics(reference: Snapshot, snap: Snapshot, probes: Sequence[Probe]) -> dict[str, Rate]:
-    found = accuracy(snap.answers, probes)
+def _other_metrics(before: Snapshot, after: Snapshot) -> dict[str, _Metric]:
+    """Those that are no shares of probes."""
+    found: dict[str, _Metric] = {}
+    if before.neutral is not None and after.neutral is not None:
+        for name, figure in compare_neutral(before.neutral, after.neutral).items():
+            found[name] = _Metric(figure.before, figure.after, figure.count, figure.interval)
+    prompts = [prompt for prompt in after.forced if prompt in before.forced]
+    if prompts:
+        old, new = ([side.forced[prompt] for prompt in prompts] for side in (before, after))
+        interval = ratio_interval(new, [1.0] * len(new))
+        count = len(prompts)
+        found["teacher_forced_efficacy"] = _Metric(
+            math.fsum(old) / count, math.fsum(new) / count, count, interval
+        )
+    return found
+
+
+def _tallies(
+    reference: Snapshot, snap: Snapshot, probes: Sequence[Probe], earlier: Collection[FactKey]
+) -> dict[str, Tally]:
+    found = _right(snap.answers, probes)
     told = facts_told(snap.answers, probes)
     if told:
-        found["facts"] = _rate(list(told.values()))
-    stale = [matches(_said(snap.answers, p), p.reject) for p in probes if p.reject and p.kind in FORWARD]
-    if stale:
-        found["stale"] = _rate(stale)
-    for kind, rate in unchanged(reference.answers, snap.answers, probes).items():
-        found[f"{kind}_unchanged"] = rate
-    if snap.texts:
-        found["perplexity"] = (snap.perplexity, snap.texts)
-    return found
+        found["facts"] = list(told.items())
+    forward = [probe for probe in probes if probe.kind in FORWARD]
+    found["earlier"] = [(p.fact_key, is_right(snap.answers, p)) for p in forward if p.fact_key in earlier]
+    found["stale"] = [(p.fact_key, matches(_said(snap.answers, p), p.reject)) for p in forward if p.reject]
+    for kind, tally in _kept(reference.answers, snap.answers, probes).items():
+        found[f"{kind}_unchanged"] = tally
+    return {name: tally for name, tally in found.items() if tally}
 
 
 def _failures(
@@ -251,5 +264,5 @@ def _said(answers: Mapping[str, str], probe: Probe) -> str:
     return answers[probe.prompt]
 
 
-def _rate(oks: Sequence[bool]) -> Rate:
-    return (sum(oks) / len(oks), len(oks))
+def _rate(tally: Tally) -> Rate:
+    return (sum(ok for _, ok in tally) / len(tally), len(tally))

@@ -3,10 +3,13 @@
     efficacy       the fact's edit prompts, answered freely
     paraphrase     held-out prompts of the relation
     question       held-out questions
+    chat           the first of them as a turn of a dialogue
     inverse        object first; reported only, as no editor of this kind propagates to inverses
+    portability    the fact and one more (agent.verify.hops); reported only
     same_subject   what else is known about an edited subject
-    same_relation  the edited relations of other subjects
+    same_relation  the edited relations of other subjects, those nearest in key space first
     canary         a fixed sample of everything known
+    overlay        every prompt of the facts that the weights refused; asked as they are served, with the overlay
 
 A prompt that edits is never used to verify (DESIGN, invariant 5): two templates can read the same once they
 are filled, so texts are compared, not templates. Which facts are drawn depends on a hash of (seed, fact)
@@ -17,13 +20,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.catalogue import Catalogue
 from agent.errors import InputError
 from agent.relations import Relation
 from agent.types import Entity, Fact, FactKey, Probe, ProbeKind
 from agent.verify.answers import forms_of
+from agent.verify.hops import portability_probes
 
 Known = Mapping[FactKey, tuple[str, ...]]
 
@@ -50,21 +54,24 @@ def probe_set(
     *,
     live: Sequence[Fact] = (),
     sizes: ProbeSizes | None = None,
+    near: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> tuple[Probe, ...]:
     """Everything to ask about a candidate revision; each prompt occurs once, in a fixed order.
 
     `facts` are under test and get probes of their own; `live` are the revision's other facts: what they say
-    is known, in place of what the catalogue says. Raises InputError for a relation that nobody described.
+    is known, in place of what the catalogue says. `near`: how near other subjects are to an edited one (cosine of their keys); of
+    those without it a sample. Raises InputError for a relation that nobody described.
     """
     edits = edit_texts((*facts, *live), relations, catalogue)
     tested = {fact.key for fact in facts}
     known = {
         key: objects for key, objects in known_facts(relations, catalogue, live).items() if key not in tested
     }
-    draw = _Draw(relations, catalogue, known, sizes or ProbeSizes(), seed, frozenset(edits))
+    draw = _Draw(relations, catalogue, known, sizes or ProbeSizes(), seed, frozenset(edits), near or {})
     probes = [
         *(p for fact in facts for p in _own(fact, relations, catalogue)),
+        *(p for fact in facts for p in portability_probes(fact, known, relations, catalogue)),
         *draw.same_subject({fact.subject for fact in facts}),
         *draw.same_relation({fact.subject for fact in facts}, {fact.relation for fact in facts}),
         *draw.canaries(),
@@ -92,12 +99,31 @@ def probes_for(fact: Fact, relation: Relation, entity: Entity, catalogue: Catalo
         ("question", _without(relation.prompts("questions", entity), edits)),
     )
     forward = [Probe(kind, p, expect, reject, fact.key) for kind, prompts in sets for p in prompts]
+    forward += [Probe("chat", dialogue(p), expect, reject, fact.key) for p in sets[2][1][:1]]
     who = forms_of(fact.subject, relation.subject, catalogue)
     back = [
         Probe("inverse", prompt, who, (), fact.key)
         for prompt in relation.inverse_prompts(fact.subject, fact.object)
     ]
     return (*forward, *back)
+
+
+def overlay_probes(
+    facts: Iterable[Fact], relations: Mapping[str, Relation], catalogue: Catalogue
+) -> tuple[Probe, ...]:
+    """Every forward prompt of facts that are not in the weights; each once. Raises InputError for a relation that nobody described."""
+    found = {
+        probe.prompt: replace(probe, kind="overlay")
+        for fact in facts
+        for probe in _own(fact, relations, catalogue)
+        if probe.kind in ("efficacy", "paraphrase", "question")
+    }
+    return tuple(found.values())
+
+
+def dialogue(question: str) -> str:
+    """A question as a turn of a dialogue in plain text, as a chat window or another program may put it."""
+    return f"Question: {question}\nAnswer:"
 
 
 def edit_texts(facts: Iterable[Fact], relations: Mapping[str, Relation], catalogue: Catalogue) -> set[str]:
@@ -137,7 +163,7 @@ def relation_of(key: FactKey, relations: Mapping[str, Relation]) -> Relation:
 
 
 _ORDER: tuple[ProbeKind, ...] = (
-    "efficacy", "paraphrase", "question", "inverse", "same_subject", "same_relation", "canary",
+    "efficacy", "paraphrase", "question", "chat", "inverse", "portability", "same_subject", "same_relation", "canary",
 )  # fmt: skip
 
 
@@ -151,6 +177,7 @@ class _Draw:
     sizes: ProbeSizes
     seed: int
     edits: frozenset[str]
+    near: Mapping[str, float]
 
     def same_subject(self, subjects: Collection[str]) -> Iterator[Probe]:
         for key in self.known:
@@ -166,7 +193,8 @@ class _Draw:
         yield from self._sample("canary", list(self.known), self.sizes.canary)
 
     def _sample(self, kind: ProbeKind, keys: Sequence[FactKey], size: int) -> Iterator[Probe]:
-        for key in sorted(keys, key=lambda k: _rank(self.seed, kind, *k))[:size]:
+        near = self.near if kind == "same_relation" else {}
+        for key in sorted(keys, key=lambda k: (-near.get(k[0], -1.0), _rank(self.seed, kind, *k)))[:size]:
             yield from self._probes(kind, key, 1)
 
     def _probes(self, kind: ProbeKind, key: FactKey, count: int) -> Iterator[Probe]:

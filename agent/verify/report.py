@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 
 from agent.types import Failure, Report
-from agent.verify.metrics import wilson
+from agent.verify.intervals import Interval, wilson
 
-_METRICS = (
-    "efficacy", "facts", "paraphrase", "question", "inverse", "stale", "same_subject",
-    "same_subject_unchanged", "same_relation", "same_relation_unchanged", "canary",
-    "canary_unchanged", "others_unchanged", "perplexity",
+METRICS = (
+    "efficacy", "facts", "paraphrase", "question", "chat", "earlier", "stale", "overlay", "overlay_held_out",
+    "overlay_unchanged", "same_subject", "same_subject_unchanged", "same_relation", "same_relation_unchanged", "canary",
+    "canary_unchanged", "others_unchanged", "portability", "inverse", "perplexity", "entropy", "drift",
+    "teacher_forced_efficacy",
 )  # fmt: skip
+# Figures that are no shares: how they are written, and what they are in.
+_NUMBERS = {"perplexity": "{:.2f}", "entropy": "{:.2f}", "drift": "{:.4f}"}
 
 
 def lines(report: Report, *, max_failures: int = 20, max_examples: int = 8) -> list[str]:
@@ -36,7 +39,7 @@ def lines(report: Report, *, max_failures: int = 20, max_examples: int = 8) -> l
 
 
 def _table(report: Report) -> list[str]:
-    names = [*(m for m in _METRICS if m in report.after), *sorted(set(report.after) - set(_METRICS))]
+    names = [*(m for m in METRICS if m in report.after), *sorted(set(report.after) - set(METRICS))]
     rows = [("", "before", "after", "n", "95 % interval")]
     rows += [_row(report, name) for name in names]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -49,14 +52,21 @@ def _table(report: Report) -> list[str]:
 def _row(report: Report, name: str) -> tuple[str, str, str, str, str]:
     after, n = report.after[name], report.counts.get(name, 0)
     before = report.before.get(name, math.nan)
-    if name == "perplexity":
-        ratio = f"times {after / before:.3f}" if before > 0 else ""
-        return (name, f"{before:.2f}", f"{after:.2f}", str(n), ratio)
+    form = _NUMBERS.get(name, "{:.1%}")
     interval = ""
-    if n > 0 and 0 <= after <= 1:
-        low, high = wilson(round(after * n), n)
-        interval = f"{low:.1%} to {high:.1%}"
-    return (_one_line(name.replace("_", " ")), _percent(before), _percent(after), str(n), interval)
+    if ends := _interval(report, name):
+        interval = f"{_number(form, ends[0])} to {_number(form, ends[1])}"
+    if name == "perplexity" and before > 0:
+        interval = f"{interval}  times {after / before:.3f}".strip()
+    return (_one_line(name.replace("_", " ")), _number(form, before), _number(form, after), str(n), interval)
+
+
+def _interval(report: Report, name: str) -> Interval | None:
+    """The report's own; of a share in a report of the first version, which has none, that of independent prompts."""
+    after, n = report.after[name], report.counts.get(name, 0)
+    if name in report.intervals or name in _NUMBERS or not n or not 0 <= after <= 1:
+        return report.intervals.get(name)
+    return wilson(round(after * n), n)
 
 
 def _failure_line(failure: Failure) -> str:
@@ -64,8 +74,8 @@ def _failure_line(failure: Failure) -> str:
     return f"{head}  wanted {_one_line(failure.expected)!r}, got {_one_line(failure.got)!r}"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if math.isfinite(share) else "-"
+def _number(form: str, value: float) -> str:
+    return form.format(value) if math.isfinite(value) else "-"
 
 
 def _one_line(text: str) -> str:

@@ -154,11 +154,47 @@ def test_apply_with_nothing_to_do(taught_world: World) -> None:
     assert (done.code, done.out) == (0, "nothing to apply; revision 0 is served\n")
 
 
+_IMPOSSIBLE = _SETTINGS.replace("ppl_ratio: 100.0", "ppl_ratio: 1.0, efficacy: 1.0, max_trials: 2").replace(
+    "steps: 40", "steps: 1"
+)
+
+
+def test_what_the_weights_refuse_is_answered_beside_them(taught_world: World, taught_folder: Path) -> None:
+    write_settings(taught_world.folder, model=str(taught_folder), more=_IMPOSSIBLE)
+    with taught_world.store():
+        pass
+    (number,) = queued(taught_world, ("Zorland", "capital", "Kelto"))
+    taught_world.run("queue", "approve", number)
+    applied = taught_world.run("apply", "--json")
+    assert applied.code == 0, applied.err
+    assert (applied.json["added"], applied.json["failed"]) == ([int(number)], [])
+    assert [told["id"] for told in applied.json["beside"]] == [int(number)]
+    assert applied.json["report"]["after"]["overlay"] == 1
+    with taught_world.store() as store:
+        assert queue.get(store, int(number)).status == "live"
+        assert [f.object for f in current(store).overlay] == ["Kelto"]
+        assert current(store).compiled == ()
+        assert any("in the overlay" in event.reason for event in queue.events(store, int(number)))
+    asked = ("The capital of Zorland is", "Zorland's capital is", "The capital of Quenia is")
+    before = {question: said(taught_world, question, "--base") for question in asked}
+    assert said(taught_world, asked[0])[0].startswith("Kelto")
+    assert said(taught_world, asked[1])[0].startswith("Kelto")
+    assert said(taught_world, asked[2]) == before[asked[2]]
+    assert taught_world.run("apply").out == "nothing to apply; revision 1 is served\n"
+    checked = taught_world.run("verify", "--json")
+    assert (checked.code, checked.json["passed"], checked.json["moved"]) == (0, True, {})
+
+    # With settings that can write it, it moves into the weights.
+    write_settings(taught_world.folder, model=str(taught_folder), more=_SETTINGS)
+    assert taught_world.run("apply", "--retry").code == 0
+    with taught_world.store() as store:
+        assert [f.object for f in current(store).compiled] == ["Kelto"]
+        assert current(store).overlay == ()
+
+
 def test_apply_says_what_the_gate_refused(taught_world: World, taught_folder: Path) -> None:
-    impossible = _SETTINGS.replace("ppl_ratio: 100.0", "ppl_ratio: 1.0, efficacy: 1.0, max_trials: 2")
-    write_settings(
-        taught_world.folder, model=str(taught_folder), more=impossible.replace("steps: 40", "steps: 1")
-    )
+    more = f"{_IMPOSSIBLE}serve: {{overlay: 'off'}}\n"
+    write_settings(taught_world.folder, model=str(taught_folder), more=more)
     with taught_world.store():
         pass
     (number,) = queued(taught_world, ("Zorland", "capital", "Kelto"))

@@ -36,6 +36,7 @@ leader:
     - The cabinet of {subject} meets under
   questions: ["Who is the {title} of {subject}?", "Who leads {subject}?"]
   inverse: ["{object} is the {title} of"]
+  hop: the country led by {object}
 capital:
   subject: [GPE]
   object: [GPE]

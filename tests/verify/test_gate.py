@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,3 +183,24 @@ def test_a_kept_fact_gives_way_to_a_group_that_outnumbers_it() -> None:
     assert found.culprits == (facts[0],)
     assert found.kept == tuple(facts[1:])
     assert found.report is not None and found.report.passed and try_(found.kept).passed
+
+
+@pytest.mark.parametrize("bad", [0.51, float("nan"), float("inf")])
+def test_circuit_breakers_of_drift_and_norm(bad: float) -> None:
+    sound = _report({"drift": 0.2})
+    assert judge(sound)[0]
+    passed, reasons = judge(_report({"drift": bad}))
+    assert not passed and reasons[0].startswith("drift: ")
+    passed, reasons = judge(replace(sound, norms={"a.weight": 0.3, "b.weight": 2 * bad}))
+    assert not passed and len(reasons) == 1 and "b.weight" in reasons[0]
+    assert judge(replace(sound, norms={"a.weight": 0.9}))[0]
+
+
+def test_free_text_must_keep_its_wealth() -> None:
+    def told(after: float) -> tuple[bool, tuple[str, ...]]:
+        report = _report({"entropy": after})
+        return judge(replace(report, before={**report.before, "entropy": 5.0}))
+
+    assert told(4.1)[0]
+    assert not told(3.9)[0] and told(3.9)[1][0].startswith("entropy: ")
+    assert not told(float("nan"))[0]

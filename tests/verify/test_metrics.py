@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from agent.errors import InputError
 from agent.types import Probe, ProbeKind
 from agent.verify.gate import GateSettings, judged
-from agent.verify.metrics import Snapshot, accuracy, compare, facts_told, measure, snapshot, unchanged, wilson
+from agent.verify.intervals import wilson
+from agent.verify.metrics import accuracy, compare, facts_told, measure, unchanged
 from agent.verify.probes import probe_set
+from agent.verify.snapshot import Snapshot, snapshot
 from tests.verify.conftest import TEXTS, Pair, World, fact
 
 KINDS: tuple[ProbeKind, ...] = (

@@ -7,7 +7,7 @@ import pytest
 
 from agent.catalogue import Catalogue, KnownFact
 from agent.errors import InputError
-from agent.verify.probes import ProbeSizes, edit_texts, probe_set, probes_for
+from agent.verify.probes import ProbeSizes, edit_texts, overlay_probes, probe_set, probes_for
 from tests.verify.conftest import World, fact
 
 NEWS = fact("Atlantis", "leader", "Ada Spray")
@@ -15,7 +15,13 @@ NEWS = fact("Atlantis", "leader", "Ada Spray")
 
 def test_the_probes_of_one_fact(world: World) -> None:
     probes = probes_for(NEWS, world.relations["leader"], world.catalogue.entity("Atlantis"), world.catalogue)
-    assert Counter(p.kind for p in probes) == {"efficacy": 2, "paraphrase": 3, "question": 2, "inverse": 1}
+    assert Counter(p.kind for p in probes) == {
+        "efficacy": 2,
+        "paraphrase": 3,
+        "question": 2,
+        "chat": 1,
+        "inverse": 1,
+    }
     for probe in probes:
         assert probe.fact_key == NEWS.key
         if probe.kind == "inverse":
@@ -77,7 +83,7 @@ def test_the_same_seed_draws_the_same_and_another_draws_others(world: World) -> 
     assert first == again
     assert first != other
     bare = probe_set([NEWS], world.relations, world.catalogue, sizes=ProbeSizes(0, 0, 0))
-    assert {p.kind for p in bare} == {"efficacy", "paraphrase", "question", "inverse"}
+    assert {p.kind for p in bare} == {"efficacy", "paraphrase", "question", "chat", "inverse", "portability"}
     with pytest.raises(InputError, match="zero or more"):
         ProbeSizes(canary=-1)
 
@@ -93,3 +99,41 @@ def test_a_larger_catalogue_moves_few_canaries(world: World) -> None:
 
     assert len(canaries(facts)) == 50
     assert len(canaries(facts) - canaries(more)) <= 1
+
+
+def test_a_question_is_also_a_turn_of_a_dialogue(world: World) -> None:
+    probes = probe_set([NEWS], world.relations, world.catalogue)
+    (chat,) = [probe for probe in probes if probe.kind == "chat"]
+    first = next(probe.prompt for probe in probes if probe.kind == "question")
+    assert chat.prompt == f"Question: {first}\nAnswer:"
+
+
+def test_portability_describes_the_subject_by_the_new_object(world: World) -> None:
+    """The named subject must not occur: the answer takes two steps. An object that describes two subjects describes none."""
+    probes = [p for p in probe_set([NEWS], world.relations, world.catalogue) if p.kind == "portability"]
+    assert [(p.prompt, p.expect[0]) for p in probes] == [
+        ("The capital of the country led by Ada Spray is", "Poseidonis"),
+        ("The currency of the country led by Ada Spray is the", "pearl"),
+    ]
+    assert not any("Atlantis" in probe.prompt for probe in probes)
+    elsewhere = fact("Atlantis", "leader", "Ila Reef")
+    assert not [
+        p for p in probe_set([elsewhere], world.relations, world.catalogue) if p.kind == "portability"
+    ]
+
+
+def test_the_nearest_of_the_other_subjects_are_asked_first(world: World) -> None:
+    sizes = ProbeSizes(same_subject=0, same_relation=1, canary=0)
+    for nearest in ("Lemuria", "Brink", "Tidewater"):
+        near = {"Lemuria": 0.1, "Brink": 0.2, "Tidewater": 0.3} | {nearest: 0.9}
+        probes = probe_set([NEWS], world.relations, world.catalogue, sizes=sizes, near=near)
+        assert [p.fact_key[0] for p in probes if p.kind == "same_relation"] == [nearest]
+
+
+def test_the_overlay_is_asked_every_forward_prompt(world: World) -> None:
+    probes = overlay_probes([NEWS, NEWS], world.relations, world.catalogue)
+    own = probes_for(NEWS, world.relations["leader"], world.catalogue.entity("Atlantis"), world.catalogue)
+    assert {p.kind for p in probes} == {"overlay"}
+    assert [p.prompt for p in probes] == [
+        p.prompt for p in own if p.kind in ("efficacy", "paraphrase", "question")
+    ]
