@@ -7,9 +7,7 @@ caller asks for changes (`save`, `cache`).
 
 from __future__ import annotations
 
-import os
 import resource
-import shutil
 import sys
 import time
 from collections import Counter
@@ -26,7 +24,8 @@ from agent.editing.delta import Delta, applied
 from agent.editing.keys import SubjectText
 from agent.editing.layers import default_layers
 from agent.editing.settings import EditSettings
-from agent.errors import InputError, ModelError, StoreError
+from agent.export.hf import write_checkpoint
+from agent.export.place import check_free, placed
 from agent.lm.generate import generate
 from agent.lm.load import LM
 from agent.lm.tokens import encode_target
@@ -108,7 +107,7 @@ def run_bench(
     disk is full.
     """
     if save is not None:
-        _check_free(save)
+        check_free(save)
     settings = replace(settings, layers=settings.layers or default_layers(lm, settings.algorithm, cache))
     if lm.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(lm.device)
@@ -167,31 +166,8 @@ def save_edited(lm: LM, delta: Delta, folder: Path) -> None:
     Raises InputError when it exists, StoreError when it cannot be written, ModelError when transformers
     refuses.
     """
-    _check_free(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-        with applied(lm, delta):
-            lm.model.save_pretrained(partial)
-        lm.tokenizer.save_pretrained(partial)
-        for file in partial.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        partial.rename(folder)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the edited checkpoint cannot be written ({error.strerror or error})"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{folder}: the edited checkpoint cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _check_free(folder: Path) -> None:
-    if folder.exists():
-        raise InputError(f"{folder} exists; give a folder that does not, so that nothing is overwritten")
+    with placed(folder) as partial, applied(lm, delta):
+        write_checkpoint(lm, partial)
 
 
 @dataclass(frozen=True, slots=True)

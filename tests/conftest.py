@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# What the deltas of `capital_deltas` say.
+CAPITALS = (("Zorland", "Sorna"), ("Quenia", "Tebbin"))
+
 if TYPE_CHECKING:
+    from agent.editing.delta import Delta
     from agent.lm.load import LM
 
 
@@ -70,3 +74,29 @@ def taught_folder(taught_llama: LM, tmp_path_factory: pytest.TempPathFactory) ->
     taught_llama.model.save_pretrained(folder)
     taught_llama.tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def taught_folders(
+    taught_llama: LM, taught_gpt2: LM, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Both taught models as checkpoint folders, `llama` and `gpt2`. Read only."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for name, lm in (("llama", taught_llama), ("gpt2", taught_gpt2)):
+        lm.model.save_pretrained(folder / name)
+        lm.tokenizer.save_pretrained(folder / name)
+    return {name: folder / name for name in ("llama", "gpt2")}
+
+
+@pytest.fixture(scope="session")
+def capital_deltas(taught_folders: dict[str, Path]) -> dict[str, Delta]:
+    """Two capitals compiled against each of `taught_folders`, in both phrasings: for tests of what becomes of an edit."""
+    from agent.editing.compile import Material, compile_delta
+    from agent.lm.load import load_lm
+    from tests.editing.edits import edit, settings
+
+    requests = [edit(subject, capital) for subject, capital in CAPITALS]
+    return {
+        name: compile_delta(load_lm(str(folder), device="cpu"), requests, settings(), Material()).delta
+        for name, folder in taught_folders.items()
+    }

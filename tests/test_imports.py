@@ -73,13 +73,15 @@ UPSTAIRS = {
     "cli",
     "demo",
     "editfiles",
+    "export",
 }
 THIRD_PARTY: dict[str, set[str]] = {
     # bench reads the accelerator's memory counters
-    "torch": {"lm", "editing", "verify", "demo", "bench"},
-    "transformers": {"lm", "editing", "verify", "demo"},
+    "torch": {"lm", "editing", "verify", "demo", "bench", "export"},
+    "transformers": {"lm", "editing", "verify", "demo", "export"},
     "tokenizers": {"lm", "demo"},
-    "safetensors": {"lm", "editing", "demo"},
+    "safetensors": {"lm", "editing", "demo", "export"},
+    "peft": {"export"},
     "spacy": {"ner"},
     "httpx": {"sources"},
     "feedparser": {"sources"},

@@ -20,7 +20,7 @@ from agent.errors import ModelError
 from agent.lm.arch import Arch, arch_of, decoder_layers
 from agent.lm.chat import Chat, ChatMode, chat_of
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HASHED = ("*.safetensors", "config.json", "tokenizer.json")
 _FETCHED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
@@ -60,16 +60,16 @@ def load_lm(
 
     Raises ModelError when there is no such model, its weights are pickled, its family is unknown, or its template unusable.
     """
-    if dtype != "auto" and dtype not in _DTYPES:
-        raise ModelError(f"model.dtype must be auto, {', '.join(_DTYPES)}; got {dtype!r}")
-    folder = _folder(path)
+    if dtype != "auto" and dtype not in DTYPES:
+        raise ModelError(f"model.dtype must be auto, {', '.join(DTYPES)}; got {dtype!r}")
+    folder = folder_of(path)
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=_DTYPES.get(dtype, "auto"),
+            dtype=DTYPES.get(dtype, "auto"),
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -131,8 +131,8 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _folder(path: str) -> Path:
-    """The local folder of a checkpoint; a hub id is fetched into the hub's cache first."""
+def folder_of(path: str) -> Path:
+    """The local folder of a checkpoint; a hub id is fetched into the hub's cache first. Raises ModelError."""
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():
