@@ -23,6 +23,7 @@ from agent.cli import (
     catalogue,
     config,
     doctor,
+    export,
     feeds,
     init,
     locate,
@@ -100,6 +101,7 @@ app.command("ask")(ask.ask)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("blame")(revisions.blame)
+app.add_typer(export.app, name="export")
 app.command("bench")(bench.bench)
 app.command("locate")(locate.locate)
 app.command("calibrate")(calibrate.calibrate)

@@ -29,6 +29,7 @@ _NAMES = {
     "search": "settings tried, of at most",
     "before": "asking the base model",
     "verify": "asking the edited model",
+    "artefact": "asking what was exported",
 }
 
 
