@@ -74,6 +74,8 @@ UPSTAIRS = {
     "demo",
     "editfiles",
     "export",
+    "push",
+    "vllm",
 }
 THIRD_PARTY: dict[str, set[str]] = {
     # bench reads the accelerator's memory counters

@@ -27,6 +27,7 @@ from agent.cli import (
     feeds,
     init,
     locate,
+    push,
     queue,
     revisions,
     run,
@@ -102,6 +103,7 @@ app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("blame")(revisions.blame)
 app.add_typer(export.app, name="export")
+app.add_typer(push.app, name="push")
 app.command("bench")(bench.bench)
 app.command("locate")(locate.locate)
 app.command("calibrate")(calibrate.calibrate)

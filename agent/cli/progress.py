@@ -30,6 +30,7 @@ _NAMES = {
     "before": "asking the base model",
     "verify": "asking the edited model",
     "artefact": "asking what was exported",
+    "served": "asking the server",
 }
 
 

@@ -87,10 +87,17 @@ class Client:
         self.monotonic = monotonic
         self.ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None, *, private_host: str = "") -> Response:
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        private_host: str = "",
+        private_only: bool = False,
+    ) -> Response:
         """GET `url`, following redirects under the guard.
 
-        `private_host` is the one host that may lie on loopback or a LAN. Conditional headers go to the first
+        `private_host` is the one host that may lie on loopback or a LAN; with `private_only` there is no other. Conditional headers go to the first
         hop and along permanent redirects' targets alike: servers ignore validators that are not theirs.
 
         Raises:
@@ -98,7 +105,7 @@ class Client:
             TooLarge: the body unpacks to more than `max_bytes`.
             SourceError: anything else that keeps the body from arriving, in words.
         """
-        with self._web(url, private_host) as web:
+        with self._web(url, private_host, private_only) as web:
             return self._follow(web, url, headers or {})
 
     def post(
