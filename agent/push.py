@@ -187,7 +187,7 @@ def asked_there(shop: Workshop, revision: Revision, limit: int) -> list[Probe]:
 def spread(probes: Sequence[Probe], limit: int) -> list[Probe]:
     """One of each fact, then a second of each, and so on; which, depends on the prompts alone."""
     turns: dict[tuple[str, str], int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, Probe]] = []
     for probe in sorted(probes, key=lambda p: hashlib.sha256(p.prompt.encode()).digest()):
         turn = turns[probe.fact_key] = turns.get(probe.fact_key, 0) + 1
         ranked.append((turn, len(ranked), probe))

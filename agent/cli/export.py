@@ -10,7 +10,8 @@ import typer
 
 from agent.cli.session import Session, session
 from agent.cli.text import emit, out, out_lines, plural, table
-from agent.errors import InputError, UsageError, VerificationFailed
+from agent.errors import UsageError, VerificationFailed
+from agent.export.place import check_free
 
 if TYPE_CHECKING:
     from agent.export.verified import Checked, Exported
@@ -52,7 +53,7 @@ def hf(
 ) -> None:
     """Write base and delta as one checkpoint that transformers, vLLM and the like load. Exit 4 when it fails verification."""
     asked = session(ctx)
-    _check_free(folder)
+    check_free(folder)  # before the model is loaded
     from agent.export.hf import export_hf
 
     with asked.looking() as shop:
@@ -82,7 +83,7 @@ def peft(
 ) -> None:
     """Write the delta as a LoRA adapter in PEFT's form, for use beside the base. Exit 4 when it fails verification."""
     asked = session(ctx)
-    _check_free(folder)
+    check_free(folder)
     from agent.export.peft import export_peft, peft_installed, vllm_note
 
     with asked.looking() as shop:
@@ -113,7 +114,7 @@ def overlay(
 ) -> None:
     """Write the facts as text: facts.jsonl, one a line, for retrieval, and facts.md for a system prompt."""
     asked = session(ctx)
-    _check_free(folder)
+    check_free(folder)
     from agent.export.overlay import export_overlay
 
     with asked.looking() as shop:
@@ -138,7 +139,7 @@ def gguf(
 ) -> None:
     """Write base and delta as a GGUF file, for llama.cpp, Ollama and the like. Exit 4 when it fails verification."""
     asked = session(ctx)
-    _check_free(folder)
+    check_free(folder)
     from agent.export.gguf import export_gguf
 
     with asked.looking() as shop:
@@ -148,12 +149,6 @@ def gguf(
     if why := done.manifest.details.get("not_verified"):
         asked.note(f"not verified: {why}")
     _show(asked, done, f"GGUF in {outtype}", json)
-
-
-def _check_free(folder: Path) -> None:
-    """Before the model is loaded."""
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} exists; give a folder that does not, so that nothing is overwritten")
 
 
 def _chosen(store: Store, revision: int | None) -> int:

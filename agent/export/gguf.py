@@ -1,8 +1,8 @@
 """A revision as a GGUF file, by the converter of the user's own llama.cpp.
 
 The converter changes with every model family that llama.cpp learns, so none is carried here. What it makes is read back with
-transformers, where that knows the family's GGUF, and asked: eight bits round, and some settings of a model (a sliding window on some
-layers) have no place in the file.
+transformers, where that knows the family's GGUF, and asked: eight bits round, and settings of a model may get lost on the way (of a
+Qwen3 with sliding windows, the windows did).
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def placed(folder: Path) -> Iterator[Path]:
             partial.mkdir()
         yield partial
         with told(folder):
+            _open_up(partial)
             _sync_tree(partial)
             # rename(2) would take the place of an empty folder
             check_free(folder)
@@ -86,6 +87,13 @@ def _alive(process: int) -> bool:
     except OSError:  # somebody else's
         return True
     return True
+
+
+def _open_up(folder: Path) -> None:
+    """As readable as any new file of this user: safetensors writes files that nobody else may read, and a server may be somebody else."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(folder.stat().st_mode & 0o666)
 
 
 def _sync_tree(folder: Path) -> None:

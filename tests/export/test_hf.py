@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent.editing.delta import Delta, LowRank, applied
@@ -239,6 +241,25 @@ def test_a_kill_leaves_nothing_under_the_targets_name_and_the_next_export_sweeps
     with placed(tmp_path / "model") as partial:
         (partial / MANIFEST).write_text("{}")
     assert {p.name for p in tmp_path.iterdir()} == {"model", alive.name}
+
+
+def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    """rename(2) takes the place of an empty folder without a word."""
+    with pytest.raises(InputError, match="exists"), placed(tmp_path / "model") as partial:
+        (partial / "a").touch()
+        (tmp_path / "model").mkdir()
+    assert [p.name for p in tmp_path.rglob("*")] == ["model"]
+
+
+def test_a_server_of_another_user_may_read_it(tmp_path: Path) -> None:
+    """safetensors makes its files 0600; ours are as the user's umask has new files."""
+    save_file({"a": torch.zeros(1)}, tmp_path / "plain")
+    (tmp_path / "usual").touch()
+    assert stat.S_IMODE((tmp_path / "plain").stat().st_mode) == 0o600
+    with placed(tmp_path / "model") as partial:
+        save_file({"a": torch.zeros(1)}, partial / "weights")
+    written, usual = (tmp_path / name for name in ("model/weights", "usual"))
+    assert written.stat().st_mode == usual.stat().st_mode
 
 
 def test_the_disk_is_told_before_the_name_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,17 @@ def test_without_peft_the_adapter_is_asked_through_our_own_reader(
     assert done.checked.artefact.after["efficacy"] == through_peft.checked.artefact.after["efficacy"]
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_on_a_base_in_half_precision(shop_of: Shops, tmp_path: Path, name: str) -> None:
+    """As it is served: the base in bfloat16, the adapter's factors not rounded into it."""
+    shop = shop_of(name, dtype="bfloat16")
+    before = snapshot(shop.base())
+    done = export_peft(shop, 1, tmp_path / "adapter")
+    assert done.checked is not None and done.checked.passed
+    assert unchanged(shop.base(), before)
+    assert {t.dtype for t in load_file(done.folder / "adapter_model.safetensors").values()} == {torch.float32}
+
+
 def test_the_base_is_given_back_bare(shop_of: Shops, tmp_path: Path) -> None:
     shop = shop_of("gpt2")
     done = export_peft(shop, 1, tmp_path / "adapter", verify=False)
