@@ -1,6 +1,4 @@
-"""`factd ask` and `factd verify`: what the served model says, and whether it still says what it was published
-for.
-"""
+"""`factd ask`: what the served model says."""
 
 from __future__ import annotations
 
@@ -9,9 +7,8 @@ from typing import Annotated
 import typer
 
 from agent.cli.session import session
-from agent.cli.text import emit, out, out_lines
-from agent.cli.views import number, report_record
-from agent.errors import UsageError, VerificationFailed
+from agent.cli.text import emit, out
+from agent.errors import UsageError
 
 
 def ask(
@@ -69,39 +66,3 @@ def ask(
     else:
         for n, said in shown.items():
             out(f"{'base' if n == 0 else f'revision {n}'}: {said or '(nothing)'}")
-
-
-def verify(
-    ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False
-) -> None:
-    """Ask the served revision every probe of its publication again, as it is served, and compare. Exit 4 when
-    it fails now.
-    """
-    from agent.recheck import recheck
-    from agent.verify.report import lines
-
-    with session(ctx).looking() as shop:
-        found = recheck(shop)
-    if json:
-        moved = {
-            name: {"then": number(then), "now": number(now)} for name, (then, now) in found.moved.items()
-        }
-        report = None if found.report is None else report_record(found.report)
-        emit({"revision": found.revision.id, "passed": found.passed, "moved": moved, "report": report})
-    elif found.report is None:
-        out("the base model is served; there is nothing to verify")
-    else:
-        out(f"revision {found.revision.id}")
-        out_lines(lines(found.report))
-        out()
-        out_lines(
-            f"{name.replace('_', ' ')}: was {then:.4f} at publication, is {now:.4f}"
-            for name, (then, now) in found.moved.items()
-        )
-        if not found.moved:
-            out("every figure is as it was at publication")
-    if not found.passed:
-        raise VerificationFailed(
-            f"revision {found.revision.id} fails verification now; `factd rollback 0 --reason ...` serves the"
-            " base meanwhile"
-        )

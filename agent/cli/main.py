@@ -33,6 +33,7 @@ from agent.cli import (
     run,
     stats,
     timeline,
+    verify,
 )
 from agent.cli.session import Session
 from agent.cli.text import err
@@ -97,7 +98,7 @@ app.command("plan")(run.plan)
 app.command("timeline")(timeline.timeline)
 app.add_typer(queue.app, name="queue")
 app.command("apply")(run.apply)
-app.command("verify")(ask.verify)
+app.command("verify")(verify.verify)
 app.command("ask")(ask.ask)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
