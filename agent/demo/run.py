@@ -3,7 +3,7 @@
     python -m agent.demo.run [--out build]
 
 Reads the feeds as of 1 July 2025, shows what it would change, approves all of it as a person would, compiles it into the weights, verifies,
-publishes, and compares with what the feeds' author wrote down as true. Writes `build/demo.json`.
+publishes, and compares with what the feeds' author wrote down as true. Writes `build/demo.json` and `build/demo-report/report.html`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from agent import pipeline, revise
+from agent import pipeline, reportfiles, revise
 from agent.cli.progress import ProgressLine, shows_progress
 from agent.config import load
 from agent.demo.scores import Scores, score
 from agent.paths import FEEDS, data_file
 from agent.settings import Settings
 from agent.store import queue
+from agent.store.db import read_store
 from agent.strict import read_yaml
 from agent.types import Proposal
 from agent.workshop import open_workshop
@@ -166,6 +167,12 @@ def _table(result: dict[str, Any]) -> None:
         _show(f"{name:<40}{value:>10}    wanted {wanted}")
 
 
+def _page(demo: Demo) -> Path:
+    """The verification report of what is served now; open it in a browser."""
+    with read_store(demo.settings.state) as store:
+        return reportfiles.write(demo.out / "demo-report", reportfiles.kept(store, demo.settings, demo.now))
+
+
 def _say(title: str, line: str) -> None:
     sys.stdout.write(f"\n{title}\n{'-' * len(title)}\n" + (f"{line}\n" if line else ""))
     sys.stdout.flush()
@@ -183,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = prepare(options.out)
     result = run(demo)
     (options.out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")
+    page = _page(demo)
     _say("Next", "")
     config = "--config configs/demo.yaml"
     _show(f"  .venv/bin/factd {config} queue list --status live      # what is in the weights now")
@@ -190,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show(f"  .venv/bin/factd {config} blame 'United Kingdom' head_of_government")
     _show(f"  .venv/bin/factd {config} plan --explain                # why the rest was left alone")
     _show(f"  .venv/bin/factd {config} rollback 0 --reason 'try it'  # the base answers again, bit for bit")
-    _show(f"written: {options.out / 'demo.json'}")
+    _show(f"written: {options.out / 'demo.json'}, {page}")
     return 0 if revision_is_good(result) else 4
 
 
