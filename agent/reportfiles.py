@@ -81,6 +81,9 @@ def thresholds(verify: VerifySettings) -> dict[str, Threshold]:
         "same_subject_unchanged": Threshold(verify.same_subject),
         "others_unchanged": Threshold(verify.others),
         "perplexity": Threshold(verify.ppl_ratio, at_most=True, relative=True),
+        "drift": Threshold(verify.drift, at_most=True),
+        "entropy": Threshold(verify.entropy, relative=True),
+        "norm": Threshold(verify.norm, at_most=True),
     }
     return wanted | ({"facts": Threshold(1.0)} if verify.every_fact else {})
 

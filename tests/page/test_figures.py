@@ -24,14 +24,18 @@ counted = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.j
 
 
 def test_every_rule_of_the_gate_has_its_threshold_here() -> None:
-    verify = VerifySettings(0.91, 0.72, 0.83, 0.94, 1.25)
+    verify = VerifySettings(0.91, 0.72, 0.83, 0.94, 1.25, drift=0.4, entropy=0.7, norm=0.9)
     found = thresholds(verify)
     for metric, name, _ in gate._RULES:
         assert found[metric].value == getattr(verify, name) and not found[metric].at_most
     assert found["perplexity"].value == verify.ppl_ratio and found["perplexity"].at_most
-    ruled = {name for _, name, _ in gate._RULES} | {"ppl_ratio", "every_fact"}
+    assert (found["drift"].value, found["entropy"].value, found["norm"].value) == (0.4, 0.7, 0.9)
+    assert found["entropy"].relative and not found["entropy"].at_most
+    ruled = {name for _, name, _ in gate._RULES} | {"ppl_ratio", "every_fact", "drift", "entropy", "norm"}
     assert {f.name for f in fields(GateSettings)} - ruled == {"min_count", "free_failures"}
-    assert set(found) == {metric for metric, _, _ in gate._RULES} | {"perplexity", "facts"}
+    assert set(found) == {metric for metric, _, _ in gate._RULES} | {
+        "perplexity", "facts", "drift", "entropy", "norm",
+    }  # fmt: skip
     assert "facts" not in thresholds(replace(verify, every_fact=False))
 
 
