@@ -70,6 +70,14 @@ def chat_of(tokenizer: Any, mode: ChatMode) -> Chat | None:
     return Chat(before, after, lead if lead.isspace() else "", _stops(tokenizer, tail))
 
 
+def conversation(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
+    """A whole conversation up to the model's next turn, special tokens included; nothing is added to anybody's words.
+
+    Raises ModelError for one that the template refuses.
+    """
+    return _render(tokenizer, messages, prompt=True)
+
+
 def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, prompt: bool) -> str:
     """The template's text. Models that can think first are told not to: the answer must come at once (Qwen3's switch)."""
     try:

@@ -64,10 +64,14 @@ def _continue(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> lis
 
 def _stops(lm: LM) -> list[int]:
     """What ends a chat model's turn besides what ends any text of it; empty for plain text, which transformers ends by itself."""
-    if lm.chat is None or not lm.chat.stops:
-        return []
+    return sorted(end_tokens(lm)) if lm.chat is not None and lm.chat.stops else []
+
+
+def end_tokens(lm: LM) -> frozenset[int]:
+    """The tokens behind which nothing is written: those of the model's own settings, and of a chat model the end of its turn."""
     own = getattr(lm.model.generation_config, "eos_token_id", None)
-    return sorted({*lm.chat.stops, *(own if isinstance(own, list) else [] if own is None else [own])})
+    ends = own if isinstance(own, list) else [] if own is None else [own]
+    return frozenset(ends) | frozenset(lm.chat.stops if lm.chat is not None else ())
 
 
 def sample(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, seed: int, top_k: int = 50) -> list[str]:

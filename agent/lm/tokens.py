@@ -79,8 +79,8 @@ def encode_target(lm: LM, target: str) -> list[int]:
     template writes there in a chat. No special token stands before it.
     """
     if lm.chat is None:
-        return _continuation(lm, "a", " " + target.strip())
-    return _continuation(lm, lm.chat.after, lm.chat.lead + target.strip())
+        return continuation(lm, "a", " " + target.strip())
+    return continuation(lm, lm.chat.after, lm.chat.lead + target.strip())
 
 
 def subject_rows(
@@ -151,7 +151,7 @@ def _tokenised(lm: LM, prompts: Sequence[str], **options: Any) -> Any:
     return lm.tokenizer(rendered, add_special_tokens=False, **options)
 
 
-def _continuation(lm: LM, before: str, text: str) -> list[int]:
+def continuation(lm: LM, before: str, text: str) -> list[int]:
     """Token ids of `text` where it follows `before`. Some tokenizers put a space of their own before a text (Llama 2), so it is
     tokenised there, and alone only where the two share a token.
     """
