@@ -4,6 +4,7 @@
     ├── UsageError                    2   the command line or an argument is off
     │   └── ConfigError               2   a settings or relations file is off: names file, key, nearest key
     ├── InputError                    1   an edit file, a fact file or an article cannot be read
+    ├── RequestRefused                1   a client of `factd serve` gets this instead of an answer; it stays in the server
     ├── SourceError                   1   a feed could not be fetched or is no feed (a value in the pipeline, not a crash)
     │   ├── FetchRefused              7   the address, scheme or redirect is not allowed
     │   ├── TooLarge                  1   a body, or what it unpacks to, is over the limit
@@ -41,6 +42,19 @@ class ConfigError(UsageError):
 
 class InputError(FactdError):
     pass
+
+
+class RequestRefused(FactdError):
+    """`status`: of HTTP. `code` and `param` (the key of the request at fault) as OpenAI names them. `retry_after_s`: when to come back."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, code: str = "", param: str = "", retry_after_s: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
 
 
 class SourceError(FactdError):

@@ -16,6 +16,10 @@ from agent.types import SourceSpec
 
 _LEAST = {"ppl_ratio": 1, "max_trials": 1, "same_subject_prompts": 0, "same_relation": 0, "canary": 0}
 _VARIABLE = re.compile(r"(?!FACTD_)[A-Za-z_][A-Za-z0-9_]*")
+_NO_VARIABLE = (
+    "{} must be the name of an environment variable that does not begin with FACTD_, such as {}; the key itself"
+    " must not stand in a settings file"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,37 @@ class DaemonSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """`overlay`: how facts that the weights refused are answered (agent.overlay): told in the context and, where the prompt asks
-    for just them, begun with (both); told only (context); not at all (off): then such a fact fails.
+    """`factd serve`. `key_variable` names the environment variable with the key that clients must show; without
+    one only loopback is served. `overlay`: what is done for facts that are beside the weights. `batch`: answers
+    written at once; `waiting`: requests that may wait for their turn. `max_tokens`: the longest answer.
+    `temperature`: where a request names none. `body_kb`: the largest request. `poll_s`: between two looks for
+    another revision.
     """
 
+    host: str = "127.0.0.1"
+    port: int = 8400
+    key_variable: str = ""
     overlay: Literal["both", "context", "off"] = "both"
+    batch: int = 16
+    waiting: int = 64
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    body_kb: int = 256
+    poll_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"serve.port must be between 0 and 65535, got {self.port}")
+        if self.key_variable and not _VARIABLE.fullmatch(self.key_variable):
+            # The value is not shown: somebody may have put the key itself here.
+            raise ConfigError(_NO_VARIABLE.format("serve.key_variable", "SERVE_KEY"))
+        for name in ("batch", "waiting", "max_tokens", "body_kb"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"serve.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.temperature <= 2:
+            raise ConfigError(f"serve.temperature must be between 0 and 2, got {self.temperature}")
+        if not self.poll_s > 0:
+            raise ConfigError(f"serve.poll_s must be more than zero, got {self.poll_s}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +162,7 @@ class ExtractorSettings:
             )
         if self.key_variable and not _VARIABLE.fullmatch(self.key_variable):
             # The value is not shown: somebody may have put the key itself here.
-            raise ConfigError(
-                "extractor.key_variable must be the name of an environment variable that does not begin with"
-                " FACTD_, such as LLM_API_KEY; the key itself must not stand in a settings file"
-            )
+            raise ConfigError(_NO_VARIABLE.format("extractor.key_variable", "LLM_API_KEY"))
         if self.kind != "rules" and not self.model.strip():
             raise ConfigError(
                 f"extractor.model must name the model where extractor.kind is {self.kind!r}: it is sent to the"

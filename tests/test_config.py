@@ -313,6 +313,7 @@ def test_the_example_says_a_word_on_every_section() -> None:
         "verify",
         "policy",
         "daemon",
+        "serve",
     ):
         assert re.search(rf"(?m)^{section}:", text), section
     example = re.search(r"(?m)^#   - (\{name: example.*)$", text)

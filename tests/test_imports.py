@@ -78,6 +78,7 @@ UPSTAIRS = {
     "export",
     "push",
     "vllm",
+    "serve",
 }
 THIRD_PARTY: dict[str, set[str]] = {
     # bench reads the accelerator's memory counters
@@ -101,6 +102,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "protego": {"sources"},
     "jinja2": {"page"},
     "markupsafe": {"page"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
 }
 PURE = (
     "types",
@@ -231,7 +234,7 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_packages_are_empty_so_that_importing_one_module_imports_one() -> None:
-    for package in ("", "ner", "lm", "editing", "editing.algorithms", "verify", "page", "demo", "cli"):
+    for package in ("", "ner", "lm", "editing", "editing.algorithms", "verify", "page", "demo", "cli", "serve"):
         tree = ast.parse((ROOT / Path(*package.split(".")) / "__init__.py").read_text(encoding="utf-8"))
         assert all(isinstance(node, ast.Expr) for node in tree.body), package
 

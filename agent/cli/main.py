@@ -31,6 +31,7 @@ from agent.cli import (
     queue,
     revisions,
     run,
+    serve,
     stats,
     timeline,
     verify,
@@ -100,6 +101,7 @@ app.add_typer(queue.app, name="queue")
 app.command("apply")(run.apply)
 app.command("verify")(verify.verify)
 app.command("ask")(ask.ask)
+app.command("serve")(serve.serve)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("blame")(revisions.blame)

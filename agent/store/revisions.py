@@ -258,6 +258,11 @@ def current(store: Store) -> Revision:
         return get(store, _pointer(store))
 
 
+def current_id(store: Store) -> int:
+    """The id of the revision that is served, 0 for the base: one row, for who looks often."""
+    return _pointer(store)
+
+
 def get(store: Store, revision_id: int) -> Revision:
     """Raises UnknownId. The base has no row: its `base_sha` is empty, and it is as old as the database."""
     if revision_id == BASE:
