@@ -7,16 +7,22 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agent.editing.delta import Delta, applied
-from agent.lm.generate import generate
 from agent.lm.load import LM
+from agent.lm.sampling import Sampling
+from agent.lm.stream import Decoder, Row, Wanted
+from agent.lm.tokens import continuation
 from tests.models import snapshot, unchanged
 from tests.serve.conftest import ANSWERS, CAPITAL, LEADER, Site, serving
 
-# Written to the end in every revision; the second is told beside the weights in revision 2 only.
-PROMPTS = (CAPITAL, LEADER, "Zorland's capital is", "The currency of Tallisk is")
+# The second is told beside the weights in revision 2 only. The last is long and drawn by chance, so that every word of it hangs on the
+# weights: an answer in the middle of which they change is no revision's.
+DRAWN = "Zorland Zorland Zorland"
+PROMPTS = (CAPITAL, LEADER, "Zorland's capital is", DRAWN)
 CLIENTS, SWITCHES, TOKENS = 20, 10, 6
+HOT = {"temperature": 1.5, "seed": 11, "max_tokens": 30}
 
 
 @dataclass
@@ -33,46 +39,51 @@ def asking(site: Site, number: int, stop: threading.Event, seen: Seen) -> None:
         count = number
         while not stop.is_set():
             prompt, count = PROMPTS[count % len(PROMPTS)], count + 1
+            how: Any = HOT if prompt == DRAWN else {"temperature": 0, "max_tokens": TOKENS}
+            asked: Any = {"model": "taught", "prompt": prompt, **how}
             try:
-                if count % 2:
-                    answer = client.completions.create(
-                        model="taught", prompt=prompt, max_tokens=TOKENS, temperature=0
-                    )
-                    text, last = answer.choices[0].text, answer
+                if count % 8 < 4:
+                    first = client.completions.create(**asked)
+                    text = first.choices[0].text
                 else:
-                    chunks = list(
-                        client.completions.create(
-                            model="taught", prompt=prompt, max_tokens=TOKENS, temperature=0, stream=True
-                        )
-                    )
+                    chunks = list(client.completions.create(**asked, stream=True))
                     assert len({chunk.system_fingerprint for chunk in chunks}) == 1
-                    text, last = "".join(c.choices[0].text for c in chunks), chunks[0]
-                assert last.model_extra is not None
-                seen.answers.append(
-                    (prompt, text, last.system_fingerprint or "", last.model_extra["factd"]["revision"])
-                )
+                    text, first = "".join(c.choices[0].text for c in chunks), chunks[0]
+                revision = first.model_extra["factd"]["revision"]
+                seen.answers.append((prompt, text, first.system_fingerprint, revision))
             except BaseException as error:
                 seen.failures.append(error)
                 return
 
 
+def alone(lm: LM, prompt: str, begun: str = "") -> str:
+    """What the model as it is now says, without a server and without company."""
+    ids = tuple(lm.tokenizer(prompt)["input_ids"])
+    begin = tuple(continuation(lm, prompt, begun)) if begun else ()
+    one = Wanted(ids, TOKENS, begin=begin)
+    if prompt == DRAWN:
+        one = Wanted(ids, HOT["max_tokens"], Sampling(HOT["temperature"], 1.0, HOT["seed"]))  # type: ignore[arg-type]
+    decoder = Decoder(lm)
+    text = "".join(piece for _, piece in decoder.admit([Row.of(lm, one)]))
+    while decoder.rows:
+        text += "".join(piece for _, piece in decoder.step())
+    return text
+
+
 def right_answers(lm: LM, deltas: dict[int, Delta]) -> dict[tuple[int, str], str]:
-    """What each revision says, asked alone and without a server."""
     found = {}
     for revision in ANSWERS:
         with applied(lm, deltas.get(revision, Delta({}, lm.sha))):
-            texts = generate(lm, PROMPTS, max_new_tokens=TOKENS)
-        found.update({(revision, prompt): text for prompt, text in zip(PROMPTS, texts, strict=True)})
-    with applied(lm, deltas[2]):
-        begun = f"{LEADER} Ilic.\n{LEADER} Ilic"
-        (rest,) = generate(lm, [begun], max_new_tokens=TOKENS - len(lm.tokenizer(" Ilic")["input_ids"]))
-    found[2, LEADER] = f" Ilic{rest}"
+            found.update({(revision, prompt): alone(lm, prompt) for prompt in PROMPTS})
+            if revision == 2:
+                found[2, LEADER] = alone(lm, f"{LEADER} Ilic.\n{LEADER}", " Ilic")
     return found
 
 
 def test_no_request_fails_and_none_mixes_revisions(lm: LM, deltas: dict[int, Delta], state: Path) -> None:
     before, right = snapshot(lm), right_answers(lm, deltas)
-    assert len({right[revision, CAPITAL] for revision in ANSWERS}) == 3
+    for prompt in (CAPITAL, DRAWN):
+        assert len({right[revision, prompt] for revision in ANSWERS}) == 3
     prints = {number: f"factd-r{number}-{delta.sha[:12]}" for number, delta in deltas.items()}
     prints[0] = f"factd-r0-{lm.sha[:12]}"
     seen, stop, served = Seen(), threading.Event(), set()
