@@ -27,6 +27,12 @@ STORE_FAULTS = (
     "publish:after-link",
     "rollback:before-commit",
     "rollback:after-commit",
+    "gc:before-commit",
+    "gc:after-commit",
+    "gc:after-one",
+    "restore:after-file",
+    "restore:before-commit",
+    "restore:after-commit",
 )
 """The points that `agent/store` passes, in the order in which one run reaches them; the crash tests go
 through all of them.

@@ -91,7 +91,7 @@ class Served:
         """The revision that should be served. Raises StoreError."""
         if self.choice.fixed is not None or self._store is None:
             return self.choice.fixed or 0
-        return revisions.current_id(self._store)
+        return revisions.pointer(self._store)
 
     def is_due(self) -> bool:
         """Whether another revision is wanted, and was not refused just now. Cheap: one row is read."""

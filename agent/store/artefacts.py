@@ -80,6 +80,51 @@ def check(folder: Path, files: Mapping[str, str]) -> None:
                 )
 
 
+def size(folder: Path, name: str) -> int | None:
+    """Bytes of one file, None where it is not there."""
+    try:
+        return (folder / name).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def sha(folder: Path, name: str) -> str | None:
+    """SHA-256 of one file, None where it is not there. Raises StoreError when it cannot be read."""
+    with _told(folder / name, "it cannot be checked"):
+        return _sha(folder / name) if (folder / name).is_file() else None
+
+
+def discard(folder: Path, name: str) -> int:
+    """Remove one file, if it is there; the bytes that it had. Raises StoreError when it cannot be removed."""
+    freed = size(folder, name)
+    if freed is None:
+        return 0
+    with _told(folder / name, "it is marked as removed and taken away at a later start"):
+        (folder / name).unlink(missing_ok=True)
+        _sync(folder)
+    return freed
+
+
+def put(folder: Path, name: str, content: bytes | Callable[[Path], object], wanted: str) -> None:
+    """Write one file of a revision in one step, in place of what is there. Raises StoreError when its SHA-256 is not `wanted`."""
+    with _told(folder, "nothing was put back"):
+        folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder.parent / f"{_BUILDING}{folder.name}-{name}"
+    try:
+        with _told(fresh, "nothing was put back"):
+            if isinstance(content, bytes):
+                fresh.write_bytes(content)
+            else:
+                content(fresh)
+            if _sha(fresh) != wanted:
+                raise StoreError(f"{folder / name}: what was written is not what was published")
+            _sync(fresh)
+            fresh.replace(folder / name)
+            _sync(folder)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 def link(parent: Path, target: str | None) -> None:
     """Let `parent/current` point at `target`, in one step; without a target remove it."""
     place = parent / LINK
@@ -129,7 +174,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, outcome: str = "nothing was published") -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -139,6 +184,4 @@ def _told(path: Path) -> Iterator[None]:
             if full
             else "check the folder and its permissions"
         )
-        raise StoreError(
-            f"{error.filename or path}: {error.strerror}: {advice}; nothing was published"
-        ) from error
+        raise StoreError(f"{error.filename or path}: {error.strerror}: {advice}; {outcome}") from error

@@ -5,38 +5,57 @@
 
 The transaction is what publishes: before it the folder is an orphan that the next publication sweeps away,
 after it the link is only a convenience that `repair` makes again. Publishing the same thing twice gives the
-same revision. Nothing published is ever deleted: going back moves the pointer.
+same revision. Nothing published is ever deleted, but for weights that nobody serves (`keeping`): going back moves the pointer.
+Reading is in `published`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from agent.errors import StaleState, UnknownId
+from agent.errors import StaleState
 from agent.faults import fault
-from agent.store import artefacts, ledger
-from agent.store.codec import (
-    asked_of,
-    asked_record,
-    canonical,
-    digest,
-    fact_record,
-    facts_of,
-    report_of,
-    report_record,
-    to_text,
-    to_time,
-)
-from agent.store.db import Row, Store
+from agent.store import artefacts, keeping, ledger
+from agent.store.codec import asked_record, canonical, digest, fact_record, report_record, to_text
+from agent.store.db import Store
 from agent.store.moves import OPEN, Note, Step, get_row, proposal_in, stale, supersede, take
-from agent.types import Asked, Place, Proposal, Report, Revision, Status
+from agent.store.published import (
+    BASE,
+    answers,
+    current,
+    facts_rows,
+    folder,
+    get,
+    members,
+    places,
+    pointer,
+    revisions,
+    statuses,
+)
+from agent.types import Place, Report, Revision, Status
 
-BASE = 0
+__all__ = [
+    "BASE",
+    "Candidate",
+    "answers",
+    "current",
+    "folder",
+    "get",
+    "link_is_right",
+    "members",
+    "places",
+    "pointer",
+    "publish",
+    "repair",
+    "revisions",
+    "rollback",
+    "statuses",
+]
+
 _NO_LEASE = {"lease_owner": None, "lease_until": None}
 
 
@@ -46,7 +65,8 @@ class Candidate:
     just verified; `overlay` those of them that are not in the weights.
 
     `delta` is the content of delta.safetensors, or a function that writes it to the path it is given.
-    `delta_sha` and `settings_sha` are the caller's own: they say when two candidates are the same.
+    `delta_sha` and `settings_sha` are the caller's own: they say when two candidates are the same. `records`: further small files,
+    name to text, that are kept beside it.
     """
 
     base_sha: str
@@ -56,6 +76,7 @@ class Candidate:
     delta: bytes | Callable[[Path], object]
     report: Report | None = None
     overlay: tuple[int, ...] = ()
+    records: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -66,8 +87,8 @@ class Candidate:
 def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "factd") -> Revision:
     """Make `candidate` the current revision, its verified proposals live, those they replace superseded.
 
-    A candidate that is published already is not written again; the pointer moves to it if it stands
-    elsewhere. One without proposals is the base. Raises StaleState when a proposal is neither verified nor
+    A candidate that is published already is not written again, unless its weights were removed; the pointer moves to it if it
+    stands elsewhere. One without proposals is the base. Raises StaleState when a proposal is neither verified nor
     live, or a live one is missing from the candidate that nothing in it supersedes (take it back first);
     StoreError when the files cannot be written. Either way the revision that was current still is.
     """
@@ -75,15 +96,16 @@ def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "fa
     candidate = replace(candidate, proposals=ids)
     known = _known(store, candidate)
     if known is not None:
+        keeping.restore_if_removed(store, known, candidate.delta, Note(who, now))
         with store.writing():
             _check_members(store, ids)
-            if _pointer(store) != known:
+            if pointer(store) != known:
                 _point_at(store, known, Note(who, now, f"revision {known} was compiled again"))
         repair_link(store)
         return get(store, known)
     fault("publish:before-write")
     facts = tuple(proposal_in(get_row(store, proposal_id)).fact for proposal_id in ids)
-    texts = {"facts.json": canonical([fact_record(fact) for fact in facts])}
+    texts = {**candidate.records, "facts.json": canonical([fact_record(fact) for fact in facts])}
     texts["report.json"] = canonical(None if candidate.report is None else report_record(candidate.report))
     if candidate.report is not None and candidate.report.asked:
         texts["answers.json"] = canonical([asked_record(asked) for asked in candidate.report.asked])
@@ -129,7 +151,7 @@ def _commit(
             ),
         )
         _move_members(store, revision_id, candidate, superseded, note)
-        before = _pointer(store)
+        before = pointer(store)
         _set_pointer(store, revision_id)
         payload = {
             "revision": revision_id,
@@ -193,11 +215,13 @@ def rollback(store: Store, to_id: int, *, reason: str, who: str, now: datetime) 
     """Make an earlier (or later) revision current again; 0 is the base. Its facts become live, those it lacks
     rolled back.
 
-    Nothing is deleted. Raises UnknownId, and StaleState when a fact that must live again is just being edited
-    anew.
+    Nothing is deleted. Raises UnknownId, StoreError when its weights were removed, and StaleState when a fact that must live again
+    is just being edited anew.
     """
     target = get(store, to_id)
     with store.writing():
+        if to_id != BASE:
+            keeping.need_weights(store, to_id)
         _point_at(store, to_id, Note(who, now, reason))
         fault("rollback:before-commit")
     fault("rollback:after-commit")
@@ -207,8 +231,8 @@ def rollback(store: Store, to_id: int, *, reason: str, who: str, now: datetime) 
 
 def _point_at(store: Store, to_id: int, note: Note) -> None:
     """Move the pointer, the statuses with it, and tell the ledger; nothing at all if it stands there."""
-    before = _pointer(store)
-    held = {int(row["proposal_id"]) for row in _facts_rows(store, to_id)}
+    before = pointer(store)
+    held = {int(row["proposal_id"]) for row in facts_rows(store, to_id)}
     live = {int(row["id"]) for row in store.rows("SELECT id FROM proposal WHERE status = 'live'")}
     if before == to_id and held == live:
         return
@@ -252,75 +276,10 @@ def _restore(store: Store, proposal_id: int, note: Note) -> None:
     take(store, proposal_id, Step(cast(Status, row["status"]), "live", {"superseded_by": None}), note)
 
 
-def current(store: Store) -> Revision:
-    """The revision that is served; the base (id 0, without facts) where nothing was published."""
-    with store.reading():
-        return get(store, _pointer(store))
-
-
-def current_id(store: Store) -> int:
-    """The id of the revision that is served, 0 for the base: one row, for who looks often."""
-    return _pointer(store)
-
-
-def get(store: Store, revision_id: int) -> Revision:
-    """Raises UnknownId. The base has no row: its `base_sha` is empty, and it is as old as the database."""
-    if revision_id == BASE:
-        made = store.row("SELECT min(applied_at) AS at FROM migration")
-        return Revision(BASE, "", "", (), to_time(cast(Row, made)["at"]))
-    row = store.row("SELECT * FROM revision WHERE id = ?", (revision_id,))
-    if row is None:
-        raise UnknownId(f"revision {revision_id}: there is none; `factd revisions` shows those there are")
-    return _revision(store, row)
-
-
-def revisions(store: Store) -> tuple[Revision, ...]:
-    """All that were ever published, by id; the base is not among them."""
-    return tuple(_revision(store, row) for row in store.rows("SELECT * FROM revision ORDER BY id"))
-
-
-def statuses(store: Store) -> dict[int, str]:
-    """Revision id -> published or rolled_back."""
-    return {row["id"]: row["status"] for row in store.rows("SELECT id, status FROM revision ORDER BY id")}
-
-
-def members(store: Store, revision_id: int) -> tuple[Proposal, ...]:
-    """The proposals whose facts a revision holds, by id."""
-    return tuple(proposal_in(get_row(store, row["proposal_id"])) for row in _facts_rows(store, revision_id))
-
-
-def places(store: Store, revision_id: int) -> dict[int, Place]:
-    """Where a revision has each of its facts, by proposal id."""
-    return {row["proposal_id"]: row["place"] for row in _facts_rows(store, revision_id)}
-
-
-def answers(store: Store, revision_id: int) -> tuple[Asked, ...]:
-    """Everything that was asked before a revision was published; nothing for the base and for revisions of older versions.
-
-    Raises UnknownId, StoreError when its files are gone or were changed.
-    """
-    if revision_id == BASE:
-        return ()
-    path = folder(store, revision_id) / "answers.json"
-    return asked_of(path.read_text(encoding="utf-8")) if path.is_file() else ()
-
-
-def folder(store: Store, revision_id: int) -> Path:
-    """Where the files of a published revision are.
-
-    Raises UnknownId, StoreError when they are gone or were changed.
-    """
-    row = store.row("SELECT files FROM revision WHERE id = ?", (revision_id,))
-    if row is None:
-        raise UnknownId(f"revision {revision_id}: has no files; `factd revisions` shows those that have")
-    path = store.revisions_folder / str(revision_id)
-    artefacts.check(path, cast(dict[str, str], json.loads(row["files"])))
-    return path
-
-
 def repair(store: Store) -> None:
     """At the start of a worker that holds the lock: sweep up what a killed one left, set the link right."""
     artefacts.sweep(store.revisions_folder)
+    keeping.sweep(store)
     repair_link(store)
 
 
@@ -334,37 +293,10 @@ def link_is_right(store: Store) -> bool:
 
 
 def _link_target(store: Store) -> str | None:
-    pointer = _pointer(store)
-    return None if pointer == BASE else str(pointer)
-
-
-def _pointer(store: Store) -> int:
-    row = store.row("SELECT revision_id FROM current_revision")
-    return BASE if row is None or row["revision_id"] is None else int(row["revision_id"])
+    served = pointer(store)
+    return None if served == BASE else str(served)
 
 
 def _set_pointer(store: Store, revision_id: int) -> None:
     value = None if revision_id == BASE else revision_id
     store.run("INSERT OR REPLACE INTO current_revision VALUES (1, ?)", (value,))
-
-
-def _facts_rows(store: Store, revision_id: int) -> Iterable[Row]:
-    return store.rows(
-        "SELECT proposal_id, place FROM revision_fact WHERE revision_id = ? ORDER BY proposal_id",
-        (revision_id,),
-    )
-
-
-def _revision(store: Store, row: Row) -> Revision:
-    facts = facts_of(row["facts"])
-    # Facts stand in the order of their proposals' ids.
-    places = [entry["place"] for entry in _facts_rows(store, row["id"])]
-    return Revision(
-        id=row["id"],
-        base_sha=row["base_sha"],
-        delta_sha=row["delta_sha"],
-        facts=facts,
-        created_at=to_time(row["created_at"]),
-        report=None if row["report"] is None else report_of(row["report"]),
-        overlay=tuple(fact for fact, place in zip(facts, places, strict=True) if place == "overlay"),
-    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.faults import FAULT_VARIABLE, STORE_FAULTS
-from agent.store import articles, leases, ledger, queue, revisions
+from agent.store import articles, keeping, leases, ledger, queue, revisions
 from agent.store.db import Store, open_store, read_store
 from agent.store.lock import worker_lock
 from tests.store.samples import NOW, OWNER, article, candidate, claim, day, draft, fact, tree
@@ -32,6 +32,16 @@ def work(folder: Path) -> None:
         _correct(store, "Bo Lind", 2)
         if not any(entry.payload.get("reason") == "the test" for entry in ledger.entries(store)):
             revisions.rollback(store, 1, reason="the test", who="eva", now=NOW)
+        _clean_up(store)
+
+
+def _clean_up(store: Store) -> None:
+    """Remove the weights of revision 2, put them back, and remove them for good."""
+    while (times := [entry.kind for entry in ledger.entries(store)]).count("removed") < 2:
+        if times.count("removed") > times.count("restored"):
+            keeping.restore(store, 2, candidate([2]).delta, who="eva", now=NOW)
+        else:
+            keeping.remove(store, [2], who="eva", now=NOW)
 
 
 def _correct(store: Store, name: str, age: int) -> None:
