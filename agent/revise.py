@@ -24,6 +24,7 @@ from agent.examine import gate_of
 from agent.faults import fault
 from agent.lm.load import LM
 from agent.overlaid import ask_beside, can_hold, overlay_only, with_overlay
+from agent.recipe import recipe_of, records
 from agent.refetch import check
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
@@ -69,6 +70,12 @@ def apply(shop: Workshop, *, retry: bool = False) -> Revised:
         again = retry and "overlay" in places.values()
         if not new and not again and {p.id for p in live} == set(places):
             return Revised(current, None, returned=checked.returned)
+        if not new and not live:
+            # The last fact was taken back: the base is served, and there is nothing to compile.
+            nothing = Candidate(base_sha="", delta_sha="", settings_sha="", proposals=(), delta=b"")
+            return Revised(
+                revisions.publish(shop.store, nothing, now=shop.clock()), None, returned=checked.returned
+            )
         owner = f"{socket.gethostname()}:{os.getpid()}"
         taken = leases.begin_edit(
             shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock()
@@ -107,13 +114,14 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Sorted:
-    """Where the facts of a batch ended. `refused`: by proposal id why not in the weights."""
+    """Where the facts of a batch ended. `refused`: by proposal id why not in the weights; `records`: what the delta was made of."""
 
     compiled: tuple[Proposal, ...]
     beside: tuple[Proposal, ...]
     refused: Mapping[int, str]
     delta: Delta
     report: Report | None
+    records: Mapping[str, str]
 
 
 def _revise(shop: Workshop, batch: _Batch) -> Revised:
@@ -144,6 +152,7 @@ def _revise(shop: Workshop, batch: _Batch) -> Revised:
         delta=found.delta.to_bytes(),
         report=found.report,
         overlay=_ids(found.beside),
+        records=found.records,
     )
     revision = revisions.publish(shop.store, candidate, now=shop.clock())
     return Revised(revision, found.report, added, failed, beside=beside)
@@ -169,10 +178,11 @@ def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
     )
     kept = tuple(by_key[f.key] for f in search.kept)
     refused |= {by_key[f.key].id: _why(f.key, trials) for f in (*search.culprits, *search.undecided)}
-    delta, report = empty_delta(lm.sha), _last_report(trials)
+    delta, report, made = empty_delta(lm.sha), _last_report(trials), dict[str, str]()
     if kept:
         compiled, report = trials.done[_ids(kept)]
         delta = compiled.delta
+        made = records(lm, recipe_of(shop, lm, kept), compiled.values)
     beside = [p for p in batch.all if p.id in batch.told or (p.id in refused and can_hold(shop, p))]
     with applied(lm, delta):
         told = ask_beside(shop, lm, beside)
@@ -180,7 +190,7 @@ def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
     beside = [p for p in beside if p.fact.key not in told.untold]
     if beside:
         report = with_overlay(report if kept and report else overlay_only(), told)
-    return _Sorted(kept, tuple(beside), refused, delta, report)
+    return _Sorted(kept, tuple(beside), refused, delta, report, made)
 
 
 def _ids(proposals: Sequence[Proposal]) -> tuple[int, ...]:

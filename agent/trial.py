@@ -5,28 +5,24 @@ The same proposals give the same trial. Asking the base, and optimising a fact's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
-from agent.editing.cache import load_values, save_values
-from agent.editing.compile import Compiled, Material, Tensor, compile_delta, find_values
+from agent.editing.cache import save_values
+from agent.editing.compile import Compiled, find_values
 from agent.editing.delta import Delta, applied, relative_norms
 from agent.editing.requests import value_keys
-from agent.editing.settings import EditSettings
-from agent.errors import EditError
 from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.faults import fault
 from agent.lm.load import LM
-from agent.material import edit_request, preserve_texts
-from agent.store import queue
-from agent.types import EditRequest, FactKey, Probe, Proposal, Report
+from agent.recipe import known_values, recipe_of, request_of
+from agent.types import FactKey, Probe, Proposal, Report
 from agent.verify.gate import judged
 from agent.verify.metrics import compare
 from agent.verify.neutral import read_neutral
 from agent.verify.snapshot import Snapshot, snapshot
-from agent.workshop import Workshop, editing_for
+from agent.workshop import Workshop
 
 # Enough for every probe of some dozens of facts: the search for culprits ranks facts by their failures.
 _FAILURES = 800
@@ -46,10 +42,10 @@ class Trials:
 
 def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trials) -> tuple[Compiled, Report]:
     """Compile, verify, judge. The model is left as it is. Raises EditError, ModelError."""
-    compiled = compile_facts(shop, lm, proposals)
+    found = compile_facts(shop, lm, proposals)
     fault("apply:after-compile")
     probes = probes_of(shop, proposals, nearness(shop, lm, proposals))
-    return compiled, checked(shop, lm, compiled.delta, probes, proposals, trials)
+    return found, checked(shop, lm, found.delta, probes, proposals, trials)
 
 
 def checked(
@@ -92,45 +88,16 @@ def _ask_base(shop: Workshop, lm: LM, probes: Sequence[Probe], trials: Trials) -
 
 def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int, str]:
     """Why, by proposal id, of the facts whose values were given up. All values are kept for the compilations to come."""
-    job = _job(shop, lm, proposals)
-    values = find_values(lm, job.requests, job.settings, job.known_values, shop.progress)
-    save_values(job.folder, values)
-    keys = value_keys(lm, job.requests, job.settings.layers, job.settings)
+    recipe = recipe_of(shop, lm, proposals)
+    settings, known = recipe.settings, known_values(lm, recipe, shop.cache)
+    values = find_values(lm, recipe.requests, settings, known, shop.progress)
+    save_values(shop.cache / "values", values)
+    keys = value_keys(lm, [request_of(shop, p) for p in proposals], settings.layers, settings)
     return {
         proposal.id: f"the model cannot be made to say {proposal.fact.object!r}: it hardly knows the name"
         for proposal, key in zip(proposals, keys, strict=True)
         if key in values and values[key].isnan().any()
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What the compiler takes for some proposals, one request each; `folder` keeps value vectors."""
-
-    requests: list[EditRequest]
-    settings: EditSettings
-    known_values: Mapping[str, Tensor]
-    folder: Path
-
-
-def _job(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Job:
-    settings = editing_for(shop.settings, lm, shop.cache)
-    requests = [request_of(shop, p) for p in proposals]
-    folder = shop.cache / "values"
-    keys = value_keys(lm, requests, settings.layers, settings)
-    return _Job(requests, settings, load_values(folder, keys), folder)
-
-
-def request_of(shop: Workshop, proposal: Proposal) -> EditRequest:
-    """As a person gave it, else made from the relation's templates. Raises EditError when there is neither."""
-    given = queue.request(shop.store, proposal.id)
-    if given is not None:
-        return given
-    if proposal.fact.relation not in shop.relations:
-        raise EditError(
-            f"proposal {proposal.id}: relation {proposal.fact.relation!r} is not in the relations file"
-        )
-    return edit_request(proposal.fact, shop.relations, shop.catalogue, target_old=proposal.target_old)
 
 
 def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Compiled:

@@ -34,6 +34,7 @@ RULES: dict[str, set[str]] = {
     # The deciders are pure: they know words and rules, and nothing that reads, writes or computes.
     "voices": {"types"},
     "eligible": {"types", "catalogue", "relations", "policy"},
+    "compared": {"types"},
     "support": {"types", "eligible", "voices"},
     "caps": {"types", "policy"},
     "overlay": {"types", "catalogue", "relations"},
@@ -58,6 +59,8 @@ UPSTAIRS = {
     "reading",
     "revise",
     "trial",
+    "recipe",
+    "rebuild",
     "examine",
     "recheck",
     "reportfiles",
@@ -117,6 +120,7 @@ PURE = (
     "support",
     "caps",
     "overlay",
+    "compared",
 )
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -4,6 +4,7 @@ and base.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -38,6 +39,15 @@ def load_values(folder: Path, keys: Iterable[str]) -> dict[str, Tensor]:
     return found
 
 
+def value_shas(values: Mapping[str, Tensor]) -> dict[str, str]:
+    """SHA-256 (hex) of each value as `save_values` writes it, by its key."""
+    return {key: hashlib.sha256(_content(values[key])).hexdigest() for key in sorted(values)}
+
+
+def _content(value: Tensor) -> bytes:
+    return save({"value": value.contiguous()})
+
+
 def save_values(folder: Path, values: Mapping[str, Tensor]) -> None:
     """Write the values that are not there yet, all or none. Raises OSError when the disk is full.
 
@@ -53,7 +63,7 @@ def save_values(folder: Path, values: Mapping[str, Tensor]) -> None:
     try:
         for key, value in missing.items():
             with (partial / f"{key}.safetensors").open("wb") as stream:
-                stream.write(save({"value": value.contiguous()}))
+                stream.write(_content(value))
                 stream.flush()
                 os.fsync(stream.fileno())
             fault("values:after-one")
