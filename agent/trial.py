@@ -102,15 +102,4 @@ def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int,
 
 def compile_facts(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Compiled:
     """The joint delta of these proposals' facts. New value vectors are kept before anything else is done with them."""
-    job = _job(shop, lm, proposals)
-    preserve = preserve_texts(
-        shop.catalogue,
-        shop.relations,
-        {r.subject for r in job.requests},
-        limit=shop.settings.preserve_limit,
-        seed=job.settings.seed,
-    )
-    material = Material(preserve=preserve, cache=shop.cache, known_values=job.known_values)
-    compiled = compile_delta(lm, job.requests, job.settings, material, shop.progress)
-    save_values(job.folder, compiled.values)
-    return compiled
+    return compiled(lm, recipe_of(shop, lm, proposals), shop.cache, shop.progress)

@@ -18,7 +18,9 @@ import typer
 
 from agent.cli import (
     ask,
+    audit,
     bench,
+    blame,
     calibrate,
     catalogue,
     config,
@@ -30,6 +32,7 @@ from agent.cli import (
     push,
     queue,
     revisions,
+    rollback,
     run,
     serve,
     stats,
@@ -102,9 +105,11 @@ app.command("apply")(run.apply)
 app.command("verify")(verify.verify)
 app.command("ask")(ask.ask)
 app.command("serve")(serve.serve)
-app.command("revisions")(revisions.revisions)
-app.command("rollback")(revisions.rollback)
-app.command("blame")(revisions.blame)
+app.add_typer(revisions.app, name="revisions")
+app.command("rollback")(rollback.rollback)
+app.command("revert")(rollback.revert)
+app.command("blame")(blame.blame)
+app.add_typer(audit.app, name="audit")
 app.add_typer(export.app, name="export")
 app.add_typer(push.app, name="push")
 app.command("bench")(bench.bench)

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.cli.text import day, minute, safe_text
 from agent.store.moves import Event
+from agent.store.published import Keeping
 from agent.types import Article, Belief, Claim, EditRequest, Fact, Proposal, Report, Revision, Skip
 
 Record = dict[str, Any]
@@ -107,7 +108,8 @@ def article_record(article: Article) -> Record:
     }
 
 
-def revision_record(revision: Revision, *, current: bool, status: str) -> Record:
+def revision_record(revision: Revision, *, current: bool, status: str, kept: Keeping | None = None) -> Record:
+    """`kept`: None for the base."""
     report = revision.report
     return {
         "id": revision.id,
@@ -116,8 +118,14 @@ def revision_record(revision: Revision, *, current: bool, status: str) -> Record
         "created_at": revision.created_at,
         "base_sha": revision.base_sha,
         "delta_sha": revision.delta_sha,
-        "facts": [fact_record(fact) for fact in revision.facts],
+        "facts": [
+            {**fact_record(fact), "place": "overlay" if fact in revision.overlay else "weights"}
+            for fact in revision.facts
+        ],
         "metrics": None if report is None else {name: number(value) for name, value in report.after.items()},
+        "pinned_at": kept.pinned_at if kept else None,
+        "pin_reason": kept.pin_reason if kept else "",
+        "removed_at": kept.removed_at if kept else None,
     }
 
 
@@ -128,6 +136,8 @@ def report_record(report: Report) -> Record:
         "before": {name: number(value) for name, value in report.before.items()},
         "after": {name: number(value) for name, value in report.after.items()},
         "counts": dict(report.counts),
+        "intervals": {name: [number(low), number(high)] for name, (low, high) in report.intervals.items()},
+        "norms": {name: number(value) for name, value in report.norms.items()},
         "failures": [
             {"subject": f.fact_key[0], "relation": f.fact_key[1], "kind": f.kind, "prompt": f.prompt,
              "expected": f.expected, "got": f.got}
