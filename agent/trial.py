@@ -16,7 +16,7 @@ from agent.editing.requests import value_keys
 from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.faults import fault
 from agent.lm.load import LM
-from agent.recipe import known_values, recipe_of, request_of
+from agent.recipe import compiled, known_values, recipe_of, request_of
 from agent.types import FactKey, Probe, Proposal, Report
 from agent.verify.gate import judged
 from agent.verify.metrics import compare

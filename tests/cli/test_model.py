@@ -336,3 +336,29 @@ def test_one_broken_feed_is_a_warning_and_only_broken_ones_an_error(feed_world: 
     none = feed_world("<html><body>404</body></html>", "<rss").run("plan")
     assert none.code == 1
     assert none.err.splitlines()[-1].startswith("error: no source could be read")
+
+
+def test_a_fact_is_taken_back_and_removed_weights_are_compiled_again(taught_world: World) -> None:
+    with taught_world.store():
+        pass
+    queued(taught_world, ("Zorland", "capital", "Kelto"), ("Quenia", "capital", "Sorna"))
+    taught_world.run("queue", "approve", "--all", "--yes")
+    assert taught_world.run("apply").code == 0
+    weights = taught_world.state / "revisions" / "1" / "delta.safetensors"
+    content = weights.read_bytes()
+    taken = taught_world.run("revert", "Quenia", "capital", "--reason", "a hoax", "--apply", "--json")
+    assert (taken.code, taken.json["revision"], taken.json["failed"]) == (0, 2, [])
+    assert said(taught_world, "The capital of Quenia is", "--both") == ["base: Kelto", "revision 2: Kelto"]
+    assert taught_world.run("revisions", "gc", "--keep", 1, "--yes").code == 0
+    assert not weights.exists()
+    assert taught_world.run("ask", "Quenia's capital is", "--revision", 1).err.count("rebuild 1") == 1
+    rebuilt = taught_world.run("revisions", "rebuild", 1)
+    assert rebuilt.code == 0, rebuilt.err
+    assert "its weights are back" in rebuilt.out
+    assert weights.read_bytes() == content
+    weights.unlink()
+    for vector in (taught_world.state / "cache" / "values").iterdir():
+        vector.write_bytes(next((taught_world.state / "cache" / "values").iterdir()).read_bytes())
+    other = taught_world.run("revisions", "rebuild", 1, "--json")
+    assert (other.code, other.json["same"], other.json["restored"]) == (1, False, False)
+    assert "1 of 2 value vectors" in other.err and not weights.exists()
