@@ -31,7 +31,8 @@ from agent.types import Probe, Revision
 from agent.verify.answers import matches
 from agent.verify.ask import tokens_needed
 from agent.verify.gate import misses
-from agent.verify.metrics import is_right, snapshot
+from agent.verify.metrics import is_right
+from agent.verify.snapshot import snapshot
 from agent.vllm import Served, Server
 from agent.workshop import Workshop, delta_of
 
@@ -167,7 +168,7 @@ def asked_there(shop: Workshop, revision: Revision, limit: int) -> list[Probe]:
     Raises VerificationFailed when there is none.
     """
     members = in_weights(shop, revision)
-    probes = [p for p in probes_of(shop, [m.fact for m in members], members) if p.kind in _ASKED]
+    probes = [p for p in probes_of(shop, members) if p.kind in _ASKED]
     sample = spread(probes, limit)
     lm: LM = shop.base()
     with applied(lm, delta_of(shop.store, revision.id, lm)) as edited:

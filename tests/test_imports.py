@@ -238,7 +238,18 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_packages_are_empty_so_that_importing_one_module_imports_one() -> None:
-    for package in ("", "ner", "lm", "editing", "editing.algorithms", "verify", "page", "demo", "cli", "serve"):
+    for package in (
+        "",
+        "ner",
+        "lm",
+        "editing",
+        "editing.algorithms",
+        "verify",
+        "page",
+        "demo",
+        "cli",
+        "serve",
+    ):
         tree = ast.parse((ROOT / Path(*package.split(".")) / "__init__.py").read_text(encoding="utf-8"))
         assert all(isinstance(node, ast.Expr) for node in tree.body), package
 

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from agent.editing.delta import applied
-from agent.examine import all_texts, gate_of, neutral_texts, probes_of
+from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.export.manifest import MANIFEST, Manifest, finite
 from agent.export.place import told
 from agent.lm.load import LM
 from agent.store import revisions
 from agent.types import Proposal, Report, Revision
 from agent.verify.gate import judged
-from agent.verify.metrics import Snapshot, compare, snapshot
+from agent.verify.metrics import compare
+from agent.verify.snapshot import Snapshot, snapshot
 from agent.workshop import Workshop, delta_of
 
 
@@ -65,7 +66,7 @@ def check(
     members = in_weights(shop, revision)
     if not members:
         return None
-    probes = probes_of(shop, [p.fact for p in members], members)
+    probes = probes_of(shop, members, nearness(shop, shop.base(), members))
     base = shop.base()
     texts = neutral_texts(shop.catalogue, all_texts(shop, base), members)
 
