@@ -73,7 +73,7 @@ def revert(
     if apply:
         from agent.cli.run import apply as apply_now
 
-        apply_now(ctx, json)
+        apply_now(ctx, json=json)
         return
     if json:
         emit({"proposal": proposal_record(taken)})

@@ -347,6 +347,7 @@ def test_a_fact_is_taken_back_and_removed_weights_are_compiled_again(taught_worl
     weights = taught_world.state / "revisions" / "1" / "delta.safetensors"
     content = weights.read_bytes()
     taken = taught_world.run("revert", "Quenia", "capital", "--reason", "a hoax", "--apply", "--json")
+    assert taken.code == 0, taken.err
     assert (taken.code, taken.json["revision"], taken.json["failed"]) == (0, 2, [])
     assert said(taught_world, "The capital of Quenia is", "--both") == ["base: Kelto", "revision 2: Kelto"]
     assert taught_world.run("revisions", "gc", "--keep", 1, "--yes").code == 0
