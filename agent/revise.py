@@ -82,7 +82,7 @@ def apply(shop: Workshop, *, retry: bool = False) -> Revised:
         )
         told = frozenset() if retry else frozenset(i for i, place in places.items() if place == "overlay")
         try:
-            batch = _Batch(tuple(_not_replaced(live, taken)), tuple(taken), told, owner)
+            batch = _Batch(_by_key(_not_replaced(live, taken)), _by_key(taken), told, owner)
             return replace(_revise(shop, batch), returned=checked.returned)
         except BaseException:
             held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
@@ -100,6 +100,9 @@ def apply(shop: Workshop, *, retry: bool = False) -> Revised:
 class _Batch:
     """What goes into a revision: live facts that nothing new replaces, new ones, and which of the live ones (`told`, by id) stay in
     the overlay untried.
+
+    What is live comes first: where two facts do not go together the search keeps the earlier one. Within each part the order is that of
+    the keys, so that the search ends the same in whatever order the facts were queued.
     """
 
     live: tuple[Proposal, ...]
@@ -191,6 +194,10 @@ def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
     if beside:
         report = with_overlay(report if kept and report else overlay_only(), told)
     return _Sorted(kept, tuple(beside), refused, delta, report, made)
+
+
+def _by_key(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    return tuple(sorted(proposals, key=lambda p: p.fact.key))
 
 
 def _ids(proposals: Sequence[Proposal]) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ SETTINGS = """
 relations: relations.yaml
 catalogue: [catalogue.yaml]
 editing: {layers: [0, 1], contexts: 0, steps: 25, samples: 16, sample_tokens: 12, stop_loss: 0.01}
-verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 100.0, canary: 4, same_relation: 2}
+verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, drift: 100.0, entropy: 0.0, norm: 100.0, ppl_ratio: 100.0, canary: 4, same_relation: 2}
 policy:
   cool_off_h: 0
   max_age_days: null

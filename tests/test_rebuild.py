@@ -39,7 +39,7 @@ relations: relations.yaml
 catalogue: [catalogue.yaml]
 editing: {layers: [0, 1], contexts: 0, steps: 12, samples: 16, sample_tokens: 12, stop_loss: 0.01, chunk: 1}
 verify: {efficacy: 0.0, paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 1000.0, every_fact: false,
-         canary: 2, same_relation: 2}
+         drift: 1000.0, entropy: 0.0, norm: 1000.0, canary: 2, same_relation: 2}
 policy: {cool_off_h: 0, max_age_days: null}
 """
 A = Fact("Zorland", "capital", "Ruvik", NOW)
@@ -58,10 +58,11 @@ class Lab:
         return self.folder / "factd.yaml"
 
     @contextmanager
-    def shop(self, state: str, **editing: object) -> Iterator[Workshop]:
+    def shop(self, state: str, *, norm: float = 1000.0, **editing: object) -> Iterator[Workshop]:
         settings: Settings = load(self.settings, state=self.folder / state, environ={})
         changed = replace(settings.editing, **editing)  # type: ignore[arg-type]
-        shop = open_workshop(replace(settings, editing=changed), create=True)
+        gate = replace(settings.verify, norm=norm)
+        shop = open_workshop(replace(settings, editing=changed, verify=gate), create=True)
         with shop.store:
             yield shop
 
@@ -71,6 +72,7 @@ class Lab:
             approve(shop.store, facts)
             revised = apply(shop)
             assert revised.revision is not None and not revised.failed
+            assert not revised.beside, "the gate of these tests lets everything into the weights"
             return revised.revision.delta_sha
 
 
@@ -114,6 +116,26 @@ def test_the_order_of_queue_and_approval_does_not_matter(
         assert [p.fact.subject for p in queue.proposals(other.store)] != [
             p.fact.subject for p in queue.proposals(first.store)
         ], "or the order was the same"
+
+
+def test_nor_does_it_when_the_gate_refuses_some(lab: Lab, all_at_once: str) -> None:
+    """The norm allowed is a little less than what all three make: whoever is left out, it is the same one each time."""
+    with lab.shop("at-once") as shop:
+        norm = 0.99 * max(revisions.current(shop.store).report.norms.values())
+    found = []
+    for order in ((A, B, C), (C, A, B)):
+        name = "refused-" + "-".join(fact.subject for fact in order)
+        with lab.shop(name, norm=norm) as shop:
+            approve(shop.store, order)
+            revised = apply(shop)
+            assert revised.revision is not None and revised.beside
+            inside = published.members(shop.store, revised.revision.id)
+            places = revisions.places(shop.store, revised.revision.id)
+            found.append(
+                (revised.revision.delta_sha, {p.fact.subject for p in inside if places[p.id] == "weights"})
+            )
+    assert found[0] == found[1]
+    assert found[0][1] < {fact.subject for fact in (A, B, C)}
 
 
 def test_nor_does_it_one_after_the_other(lab: Lab) -> None:

@@ -21,7 +21,7 @@ from tests.store.samples import approved, fact
 
 _SETTINGS = """
 editing: {layers: [0, 1], contexts: 0, steps: 30, samples: 30, sample_tokens: 12}
-verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 100.0}
+verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, drift: 100.0, entropy: 0.0, norm: 100.0, ppl_ratio: 100.0}
 """
 
 

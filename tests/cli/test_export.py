@@ -13,7 +13,7 @@ from tests.cli.conftest import World, write_settings
 from tests.export.conftest import published
 from tests.store import samples
 
-_LENIENT = "verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 100.0}\n"
+_LENIENT = "verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, drift: 100.0, entropy: 0.0, norm: 100.0, ppl_ratio: 100.0}\n"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.export.conftest import published
 from tests.store import samples
 from tests.vllm_server import serving
 
-_LENIENT = "verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 100.0}\n"
+_LENIENT = "verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, drift: 100.0, entropy: 0.0, norm: 100.0, ppl_ratio: 100.0}\n"
 
 
 def test_the_command(

@@ -14,7 +14,8 @@ from tests.store.samples import tree
 
 _SETTINGS = """
 editing: {layers: [0, 1], contexts: 0, steps: 4, sample_tokens: 12, statistics_tokens: 300}
-verify: {efficacy: 0.0, paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 1000.0, every_fact: false}
+verify: {efficacy: 0.0, paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 1000.0, every_fact: false,
+         drift: 1000.0, entropy: 0.0, norm: 1000.0}
 policy: {cool_off_h: 0, max_age_days: null, allow_unknown_subjects: true}
 """
 

@@ -16,7 +16,7 @@ from tests.store.samples import tree
 
 _SETTINGS = """
 editing: {layers: [0, 1], contexts: 0, steps: 40, samples: 40, sample_tokens: 12, stop_loss: 0.01}
-verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, ppl_ratio: 100.0, canary: 40}
+verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, drift: 100.0, entropy: 0.0, norm: 100.0, ppl_ratio: 100.0, canary: 40}
 policy: {cool_off_h: 0, max_age_days: null, allow_unknown_subjects: true}
 """
 

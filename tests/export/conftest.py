@@ -20,7 +20,9 @@ from tests.store import samples
 
 BESIDE = ("Bavoria", "Ulmo")
 # In models of this size other answers move with an edit.
-LENIENT = VerifySettings(paraphrase=0.0, same_subject=0.0, others=0.0, ppl_ratio=100.0)
+LENIENT = VerifySettings(
+    paraphrase=0.0, same_subject=0.0, others=0.0, drift=100.0, entropy=0.0, norm=100.0, ppl_ratio=100.0
+)
 
 
 Shops = Callable[..., Workshop]
