@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from agent.catalogue import Catalogue
 from agent.editing.corpus import own_samples
@@ -11,18 +11,22 @@ from agent.errors import EditError
 from agent.lm.load import LM
 from agent.settings import VerifySettings
 from agent.store import queue
-from agent.types import Probe, Proposal
+from agent.types import Fact, FactKey, Probe, Proposal
 from agent.verify.ask import tokens_needed
 from agent.verify.gate import GateSettings
-from agent.verify.probes import ProbeSizes, probe_set
+from agent.verify.probes import ProbeSizes, edit_texts, known_facts, probe_set
+from agent.verify.sharing import sharing_probes
 from agent.workshop import Workshop, editing_for
+
+# Prompts that share the subject's words with an edit that a person gave, for each such edit.
+_SHARING = 24
 
 
 def probes_of(
     shop: Workshop, proposals: Sequence[Proposal], near: Mapping[str, float] | None = None
 ) -> tuple[Probe, ...]:
-    """Probes of every kind for facts of known relations; an edit that a person gave with its own prompts is asked by those. `near`:
-    see `nearness`.
+    """Probes of every kind for facts of known relations; an edit that a person gave with its own prompts is asked by those, and
+    by what else is asked with the words of its subject. `near`: see `nearness`.
     """
     known = [p.fact for p in proposals if p.fact.relation in shop.relations]
     verify = shop.settings.verify
@@ -35,16 +39,39 @@ def probes_of(
         near=near,
         seed=verify.seed,
     )
-    given = [
-        (p.fact, queue.request(shop.store, p.id)) for p in proposals if p.fact.relation not in shop.relations
-    ]
+    given = {
+        p.fact: request
+        for p in proposals
+        if p.fact.relation not in shop.relations and (request := queue.request(shop.store, p.id)) is not None
+    }
     own = [
         Probe("efficacy", prompt, (request.target_new,), (), fact.key)
-        for fact, request in given
-        if request is not None
+        for fact, request in given.items()
         for prompt in request.prompts
     ]
-    return (*probes, *own)
+    asked = {probe.prompt for probe in (*probes, *own)}
+    shared = {probe.prompt: probe for probe in _shared(shop, known, [fact.key for fact in given], asked)}
+    return (*probes, *own, *shared.values())
+
+
+def _shared(
+    shop: Workshop, known: Sequence[Fact], keys: Sequence[FactKey], asked: Collection[str]
+) -> Iterator[Probe]:
+    """What else is asked in the words of edits that a person gave; not what others of the batch change."""
+    changed = {fact.key for fact in known}
+    facts = known_facts(shop.relations, shop.catalogue) if keys else {}
+    kept = {key: objects for key, objects in facts.items() if key not in changed}
+    barred = {*asked, *edit_texts(known, shop.relations, shop.catalogue)}
+    for key in keys:
+        yield from sharing_probes(
+            key,
+            kept,
+            shop.relations,
+            shop.catalogue,
+            count=_SHARING,
+            seed=shop.settings.verify.seed,
+            barred=barred,
+        )
 
 
 def nearness(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[str, float]:

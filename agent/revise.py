@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from agent.alone import guilty_alone
 from agent.editing.delta import Delta, applied, empty_delta
 from agent.examine import gate_of
 from agent.faults import fault
@@ -29,7 +30,7 @@ from agent.refetch import check
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
 from agent.store.revisions import Candidate
-from agent.trial import Trials, given_up, try_out
+from agent.trial import Trials, contradicted, given_up, try_out
 from agent.types import Fact, FactKey, Proposal, Report, Revision
 from agent.verify.gate import bisect
 from agent.workshop import Workshop, settled
@@ -164,6 +165,8 @@ def _revise(shop: Workshop, batch: _Batch) -> Revised:
 def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
     """Search the facts that the gate lets into the weights; the others go into the overlay where that can tell them."""
     tried = [p for p in batch.all if p.id not in batch.told]
+    clashing = contradicted(shop, tried)
+    tried = [p for p in tried if p.id not in clashing]
     trials = Trials(earlier=frozenset(p.fact.key for p in batch.live if p.id not in batch.told))
     by_key = {p.fact.key: p for p in tried}
 
@@ -172,10 +175,15 @@ def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
         trials.done[_ids(chosen)] = try_out(shop, lm, chosen, trials)
         return trials.done[_ids(chosen)][1]
 
+    def alone(facts: Sequence[Fact]) -> Collection[FactKey]:
+        trials.alone |= guilty_alone(shop, lm, [by_key[f.key] for f in facts])
+        return trials.alone
+
     refused = given_up(shop, lm, tried) if tried else {}
     search = bisect(
         [p.fact for p in tried if p.id not in refused],
         attempt,
+        alone=alone,
         max_trials=shop.settings.verify.max_trials,
         settings=gate_of(shop.settings.verify),
     )
@@ -187,6 +195,7 @@ def _sorted(shop: Workshop, lm: LM, batch: _Batch) -> _Sorted:
         delta = compiled.delta
         made = records(lm, recipe_of(shop, lm, kept), compiled.values)
     beside = [p for p in batch.all if p.id in batch.told or (p.id in refused and can_hold(shop, p))]
+    refused |= clashing
     with applied(lm, delta):
         told = ask_beside(shop, lm, beside)
     refused |= {p.id: _UNTOLD for p in beside if p.fact.key in told.untold}
@@ -212,6 +221,8 @@ def _not_replaced(live: Sequence[Proposal], new: Sequence[Proposal]) -> list[Pro
 
 def _why(key: FactKey, trials: Trials) -> str:
     """What the last report said about this fact or about others of its subject, else that the gate refused every set that held it."""
+    if key in trials.alone:
+        return trials.alone[key]
     failures = [f for _, report in reversed(trials.done.values()) for f in report.failures]
     for failure in failures:
         if failure.fact_key == key and failure.kind in ("fact", "efficacy"):

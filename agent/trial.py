@@ -31,13 +31,14 @@ _FAILURES = 800
 @dataclass(slots=True)
 class Trials:
     """What is measured once on the base for all trials, and the compilations by set of proposals. `earlier`: the facts that were live
-    before this run.
+    before this run. `alone`: why, of the facts that do harm even by themselves.
     """
 
     earlier: frozenset[FactKey] = frozenset()
     texts: list[str] = field(default_factory=list)
     base: Snapshot = field(default_factory=lambda: Snapshot({}))
     done: dict[tuple[int, ...], tuple[Compiled, Report]] = field(default_factory=dict)
+    alone: dict[FactKey, str] = field(default_factory=dict)
 
 
 def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trials) -> tuple[Compiled, Report]:
@@ -84,6 +85,28 @@ def _ask_base(shop: Workshop, lm: LM, probes: Sequence[Probe], trials: Trials) -
             answers={**trials.base.answers, **asked.answers},
             forced={**trials.base.forced, **asked.forced},
         )
+
+
+def contradicted(shop: Workshop, proposals: Sequence[Proposal]) -> dict[int, str]:
+    """Why, by proposal id, of those whose edit gives a prompt another target than one that goes before it: what is live, then what has
+    held since the latest day.
+    """
+    said: dict[tuple[str, str], Proposal] = {}
+    refused: dict[int, str] = {}
+    order = sorted(proposals, key=lambda p: (p.status != "live", -p.fact.valid_from.timestamp(), p.fact.key))
+    for proposal in order:
+        request = request_of(shop, proposal)
+        asked = [(request.subject, prompt) for prompt in request.prompts]
+        other = next(
+            (said[a] for a in asked if a in said and said[a].fact.object != proposal.fact.object), None
+        )
+        if other is None:
+            said |= dict.fromkeys(asked, proposal)
+        else:
+            refused[proposal.id] = (
+                f"it contradicts proposal {other.id}, by which {other.fact.object!r} answers the same prompt"
+            )
+    return refused
 
 
 def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int, str]:

@@ -59,6 +59,7 @@ UPSTAIRS = {
     "reading",
     "revise",
     "trial",
+    "alone",
     "recipe",
     "rebuild",
     "examine",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from agent.errors import ConfigError
@@ -18,6 +18,8 @@ from agent.types import Fact, FactKey, Report
 from agent.verify.intervals import wilson
 
 TryFacts = Callable[[Sequence[Fact]], Report]
+# Of the facts given, those that do harm even by themselves.
+TryAlone = Callable[[Sequence[Fact]], Collection[FactKey]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class GateSettings:
 
 _NAMED_FACTS = 5
 _FEW = 4
+# The share of what was tried from which on a report's names are no evidence.
+_MANY = 0.25
 # What may be lost after harmful facts are left out, of what the gate allows: the next solve loses other answers.
 _SLACK = 0.75
 # metric of the report, threshold of the settings, what it counts
@@ -151,7 +155,12 @@ class Bisection:
 
 
 def bisect(
-    facts: Sequence[Fact], try_: TryFacts, *, max_trials: int = 32, settings: GateSettings | None = None
+    facts: Sequence[Fact],
+    try_: TryFacts,
+    *,
+    alone: TryAlone | None = None,
+    max_trials: int = 32,
+    settings: GateSettings | None = None,
 ) -> Bisection:
     """Find facts to leave out so that the rest passes. `try_(subset)` compiles and judges a subset, in the
     order of `facts`, by `settings`.
@@ -160,6 +169,9 @@ def bisect(
     worst of those that are not told, and those that harm what else is known about their subject (`harmful_facts`). A kept fact
     that is named gives way to a group that outnumbers it. The kept facts have always passed *together*, whatever facts do to one
     another. One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than `max_trials`.
+
+    A report that names many of those that were tried, or none, is no evidence against each of them: one edit can spoil all others that
+    are solved with it. Then, once, `alone(group)` is asked which facts do harm even by themselves, and the others are tried together again.
     """
     kept: list[int] = []
     culprits: list[int] = []
@@ -181,6 +193,16 @@ def bisect(
             kept, report = base + group, tried
             continue
         named = _named(tried, {i: facts[i].key for i in sorted(base + group)}, settings)
+        if (
+            alone is not None
+            and trials < max_trials
+            and _is_spoilt(tried, [facts[i].key for i in group], settings)
+        ):
+            by_itself, alone = alone([facts[i] for i in group]), None
+            if guilty := [i for i in group if facts[i].key in by_itself]:
+                culprits += guilty
+                todo += [_Try(left, without)] if (left := [i for i in group if i not in guilty]) else []
+                continue
         left, without = [i for i in group if i not in named], without | {i for i in base if i in named}
         culprits += [i for i in group if i in named]
         if len(left) <= len(without.intersection(kept)) or (not named and len(group) == 1):
@@ -203,6 +225,12 @@ class _Try:
 
     group: list[int]
     without: frozenset[int] = frozenset()
+
+
+def _is_spoilt(report: Report, keys: Sequence[FactKey], settings: GateSettings | None) -> bool:
+    """Whether the failures are no evidence against those they name: too many are named, or none."""
+    bad = failed_facts(report).union(harmful_facts(report, keys, settings)).intersection(keys)
+    return len(keys) > 1 and (not bad or len(bad) > _MANY * len(keys))
 
 
 def _named(report: Report, keys: Mapping[int, FactKey], settings: GateSettings | None) -> list[int]:

@@ -194,7 +194,7 @@ class _Draw:
 
     def _sample(self, kind: ProbeKind, keys: Sequence[FactKey], size: int) -> Iterator[Probe]:
         near = self.near if kind == "same_relation" else {}
-        for key in sorted(keys, key=lambda k: (-near.get(k[0], -1.0), _rank(self.seed, kind, *k)))[:size]:
+        for key in sorted(keys, key=lambda k: (-near.get(k[0], -1.0), rank(self.seed, kind, *k)))[:size]:
             yield from self._probes(kind, key, 1)
 
     def _probes(self, kind: ProbeKind, key: FactKey, count: int) -> Iterator[Probe]:
@@ -203,7 +203,7 @@ class _Draw:
         expect = dict.fromkeys(
             f for o in self.known[key] for f in forms_of(o, relation.object, self.catalogue)
         )
-        for prompt in sorted(prompts, key=lambda p: _rank(self.seed, kind, *key, p))[:count]:
+        for prompt in sorted(prompts, key=lambda p: rank(self.seed, kind, *key, p))[:count]:
             yield Probe(kind, prompt, tuple(expect), (), key)
 
 
@@ -215,5 +215,6 @@ def _without(prompts: Iterable[str], barred: Collection[str]) -> tuple[str, ...]
     return tuple(prompt for prompt in prompts if prompt not in barred)
 
 
-def _rank(seed: int, *parts: str) -> bytes:
+def rank(seed: int, *parts: str) -> bytes:
+    """A place in an order that depends on these words alone."""
     return hashlib.sha256("\0".join((str(seed), *parts)).encode()).digest()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import ConfigError
-from agent.types import Fact, Failure, Report
+from agent.types import Fact, FactKey, Failure, Report
 from agent.verify.gate import GateSettings, bisect, failed_facts, harmful_facts, judge, judged, misses
 from tests.verify.conftest import fact
 
@@ -132,6 +132,50 @@ def test_what_is_kept_passed_together_and_trials_are_bounded(
         assert found.kept in tried
         assert try_(found.kept).passed
     assert all(list(subset) == sorted(subset, key=facts.index) for subset in tried)
+
+
+@given(st.integers(2, 24), st.data())
+def test_what_spoils_all_others_is_found_by_itself(n: int, data: st.DataObject) -> None:
+    """One bad edit and every fact of the batch fails: only the bad ones are left out, whatever the report names."""
+    bad = data.draw(st.sets(st.integers(0, n - 1), min_size=1, max_size=3))
+    asked: list[Sequence[Fact]] = []
+
+    def try_(subset: Sequence[Fact]) -> Report:
+        spoilt = any(int(f.subject) in bad for f in subset)
+        failures = tuple(Failure(f.key, "fact", "", "", "") for f in subset if spoilt)
+        return Report({}, {}, {}, not spoilt, failures=failures)
+
+    def alone(group: Sequence[Fact]) -> set[FactKey]:
+        asked.append(group)
+        return {f.key for f in group if int(f.subject) in bad}
+
+    found = bisect(_facts(n), try_, alone=alone, max_trials=3)
+    assert {int(f.subject) for f in found.culprits} == bad
+    assert len(found.kept) == n - len(bad) and not found.undecided
+    assert len(asked) == 1 and found.trials == (2 if found.kept else 1)
+    assert len(bisect(_facts(n), try_, max_trials=3).kept) <= len(found.kept)
+
+
+def test_facts_are_not_tried_by_themselves_where_few_are_named_nor_twice() -> None:
+    asked: list[Sequence[Fact]] = []
+
+    def alone(group: Sequence[Fact]) -> set[FactKey]:
+        asked.append(group)
+        return set()
+
+    def names(share: float) -> Callable[[Sequence[Fact]], Report]:
+        def try_(subset: Sequence[Fact]) -> Report:
+            named = subset[: int(share * len(subset))]
+            failures = tuple(Failure(f.key, "fact", "", "", "") for f in named)
+            return Report({}, {}, {}, not named, failures=failures)
+
+        return try_
+
+    bisect(_facts(10), names(0.2), alone=alone, max_trials=40)
+    assert not asked
+    found = bisect(_facts(10), names(0.6), alone=alone, max_trials=40)
+    assert len(asked) == 1 and len(asked[0]) == 10
+    assert len(found.kept) + len(found.culprits) == 10
 
 
 def _lossy(lost: Mapping[str, int], asked: int) -> Report:
