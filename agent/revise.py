@@ -32,7 +32,7 @@ from agent.store.lock import worker_lock
 from agent.store.revisions import Candidate
 from agent.trial import Trials, contradicted, given_up, try_out
 from agent.types import Fact, FactKey, Proposal, Report, Revision
-from agent.verify.gate import bisect
+from agent.verify.search import bisect
 from agent.workshop import Workshop, settled
 
 _LEASE_S = 3600.0

@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from agent.errors import ConfigError
-from agent.types import Fact, FactKey, Report
+from agent.types import FactKey, Report
 from agent.verify.intervals import wilson
-
-TryFacts = Callable[[Sequence[Fact]], Report]
-# Of the facts given, those that do harm even by themselves.
-TryAlone = Callable[[Sequence[Fact]], Collection[FactKey]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +60,6 @@ class GateSettings:
 
 
 _NAMED_FACTS = 5
-_FEW = 4
-# The share of what was tried from which on a report's names are no evidence.
-_MANY = 0.25
 # What may be lost after harmful facts are left out, of what the gate allows: the next solve loses other answers.
 _SLACK = 0.75
 # metric of the report, threshold of the settings, what it counts
@@ -139,110 +132,6 @@ def harmful_facts(
         named.append(subject)
         remaining -= count
     return tuple(key for key in keys if key[0] in named)
-
-
-@dataclass(frozen=True, slots=True)
-class Bisection:
-    """What a search ended with. `kept` passed together, and `report` says so (None if nothing was kept);
-    `culprits` made it fail; `undecided` were not reached within the bound on trials.
-    """
-
-    kept: tuple[Fact, ...]
-    culprits: tuple[Fact, ...]
-    undecided: tuple[Fact, ...] = ()
-    report: Report | None = None
-    trials: int = 0
-
-
-def bisect(
-    facts: Sequence[Fact],
-    try_: TryFacts,
-    *,
-    alone: TryAlone | None = None,
-    max_trials: int = 32,
-    settings: GateSettings | None = None,
-) -> Bisection:
-    """Find facts to leave out so that the rest passes. `try_(subset)` compiles and judges a subset, in the
-    order of `facts`, by `settings`.
-
-    Groups are added to what is kept already; one that fails is halved, after the facts that its report names are left out: the
-    worst of those that are not told, and those that harm what else is known about their subject (`harmful_facts`). A kept fact
-    that is named gives way to a group that outnumbers it. The kept facts have always passed *together*, whatever facts do to one
-    another. One culprit among n facts takes about 2 log2(n) trials, k of them k times as many; never more than `max_trials`.
-
-    A report that names many of those that were tried, or none, is no evidence against each of them: one edit can spoil all others that
-    are solved with it. Then, once, `alone(group)` is asked which facts do harm even by themselves, and the others are tried together again.
-    """
-    kept: list[int] = []
-    culprits: list[int] = []
-    undecided: list[int] = []
-    report: Report | None = None
-    trials = 0
-    todo: list[_Try] = [_Try(list(range(len(facts))))] if facts else []
-    while todo:
-        task = todo.pop()
-        group, without = task.group, task.without
-        if trials >= max_trials:
-            undecided += group
-            continue
-        trials += 1
-        base = [i for i in kept if i not in without]
-        tried = try_(tuple(facts[i] for i in sorted(base + group)))
-        if tried.passed:
-            culprits += [i for i in kept if i in without]
-            kept, report = base + group, tried
-            continue
-        named = _named(tried, {i: facts[i].key for i in sorted(base + group)}, settings)
-        if (
-            alone is not None
-            and trials < max_trials
-            and _is_spoilt(tried, [facts[i].key for i in group], settings)
-        ):
-            by_itself, alone = alone([facts[i] for i in group]), None
-            if guilty := [i for i in group if facts[i].key in by_itself]:
-                culprits += guilty
-                todo += [_Try(left, without)] if (left := [i for i in group if i not in guilty]) else []
-                continue
-        left, without = [i for i in group if i not in named], without | {i for i in base if i in named}
-        culprits += [i for i in group if i in named]
-        if len(left) <= len(without.intersection(kept)) or (not named and len(group) == 1):
-            culprits += left
-        elif named:
-            todo.append(_Try(left, without))
-        else:
-            middle = len(group) // 2
-            todo += [_Try(group[middle:]), _Try(group[:middle])]
-
-    def chosen(indices: list[int]) -> tuple[Fact, ...]:
-        return tuple(facts[i] for i in sorted(indices))
-
-    return Bisection(chosen(kept), chosen(culprits), chosen(undecided), report, trials)
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """To be tried: `group` beside all that is kept, but for `without`."""
-
-    group: list[int]
-    without: frozenset[int] = frozenset()
-
-
-def _is_spoilt(report: Report, keys: Sequence[FactKey], settings: GateSettings | None) -> bool:
-    """Whether the failures are no evidence against those they name: too many are named, or none."""
-    bad = failed_facts(report).union(harmful_facts(report, keys, settings)).intersection(keys)
-    return len(keys) > 1 and (not bad or len(bad) > _MANY * len(keys))
-
-
-def _named(report: Report, keys: Mapping[int, FactKey], settings: GateSettings | None) -> list[int]:
-    """The facts that a failing report names: the harmful ones, and of many untold ones only the half with most failures.
-
-    A fact that cannot be written spoils others that are solved with it and take without it: those get another chance.
-    """
-    failed, counts = failed_facts(report), Counter(f.fact_key for f in report.failures)
-    untold = sorted((i for i in keys if keys[i] in failed), key=lambda i: (-counts[keys[i]], i))
-    harmful = harmful_facts(report, tuple(keys.values()), settings)
-    worst = untold[: max(_FEW, (len(untold) + 1) // 2)]
-    return worst + [i for i in keys if keys[i] in harmful and i not in worst]
 
 
 def _untold(report: Report) -> list[str]:
