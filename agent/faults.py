@@ -51,6 +51,9 @@ PIPELINE_FAULTS = (
 )
 """The points between the stages, and where a stage writes more than once."""
 
+WHOLE_FAULTS = ("whole:before-rename", "whole:after-rename")
+"""Around the moment at which a file takes the place of another; `tests/test_whole.py` goes through them."""
+
 
 def fault(name: str) -> None:
     """Kill this process here and now if `FACTD_FAULT` names this point."""

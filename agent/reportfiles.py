@@ -5,8 +5,6 @@ Nothing here imports torch: a report that was kept at publication is written wit
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
@@ -22,6 +20,7 @@ from agent.settings import Settings, VerifySettings
 from agent.store import queue, revisions
 from agent.store.db import Store
 from agent.types import Proposal, Report, Revision, Status
+from agent.whole import write_whole
 
 HTML, JSON = "report.html", "report.json"
 
@@ -121,7 +120,7 @@ def write(folder: Path, found: Inputs) -> Path:
     folder, page = folder_for(folder), view(found)
     for name, text in ((JSON, to_text(document(page))), (HTML, html(page))):
         try:
-            _write_whole(folder / name, text.encode("utf-8"))
+            write_whole(folder / name, text)
         except OSError as error:
             raise InputError(f"{folder / name}: cannot be written ({error.strerror or error})") from error
     return folder / HTML
@@ -187,23 +186,3 @@ def _version() -> str:
         return version("factd")
     except PackageNotFoundError:
         return ""
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all, and one that is there stays until then; a power cut changes nothing. Raises OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -7,10 +7,7 @@ it says exactly what the old file said plus the entries, nothing is written.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import yaml
 
 from agent.errors import ConfigError
+from agent.whole import write_whole
 
 KEY = "sources"
 Entry = Mapping[str, str | bool]
@@ -38,7 +36,8 @@ def add_to_file(path: Path, entries: Sequence[Entry]) -> None:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8; save it as UTF-8 first") from error
     try:
-        _replace(path, with_sources(text, entries))
+        target = path.resolve()
+        write_whole(target, with_sources(text, entries), like=target.stat())
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -134,22 +133,3 @@ def _end(node: Any, whole: Any) -> int:
     if not whole.start_mark.index < end <= whole.end_mark.index:
         raise ConfigError("its last source is an alias")
     return end
-
-
-def _replace(path: Path, text: str) -> None:
-    target = path.resolve()
-    was = target.stat()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text.encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.fchmod(stream.fileno(), was.st_mode & 0o7777)
-            with contextlib.suppress(PermissionError):
-                os.fchown(stream.fileno(), was.st_uid, was.st_gid)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.faults import FAULT_VARIABLE, PIPELINE_FAULTS, STORE_FAULTS
+from agent.faults import FAULT_VARIABLE, PIPELINE_FAULTS, STORE_FAULTS, WHOLE_FAULTS
 from agent.store import articles, ledger, queue, revisions
 from agent.store.db import DATABASE, open_store, read_store
 from agent.store.lock import worker_lock
@@ -206,7 +206,7 @@ def test_killed_anywhere_and_started_again_it_ends_the_same(
 
 
 def test_every_point_of_the_pipeline_is_listed() -> None:
-    """Those of the store have their own test."""
+    """Those of the store have their own test; those of `agent.whole` are listed too, and tried in its own."""
     sources = {path: path.read_text() for path in (ROOT / "agent").rglob("*.py")}
     called = {
         point
@@ -214,7 +214,7 @@ def test_every_point_of_the_pipeline_is_listed() -> None:
         for point in re.findall(r'\bfault\("([^"]+)"\)', text)
         if path.parent.name != "store" and path.name != "faults.py"
     }
-    assert called == set(PIPELINE_FAULTS)
+    assert called == {*PIPELINE_FAULTS, *WHOLE_FAULTS}
 
 
 def test_the_same_in_a_process_of_its_own(place: Place, whole: Whole, state: Path) -> None:

@@ -14,12 +14,13 @@ import agent
 
 ROOT = Path(agent.__file__).parent
 # What the words of the program and its readers of files may use of the house.
-GROUND = {"types", "errors", "strict", "faults", "wikibase"}
+GROUND = {"types", "errors", "strict", "faults", "whole", "wikibase"}
 KNOWLEDGE = {*GROUND, "relations", "catalogue", "policy", "paths"}
 RULES: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "faults": set(),
+    "whole": {"faults"},
     "strict": {"errors"},
     "paths": {"errors"},
     "policy": {"errors"},
@@ -29,7 +30,7 @@ RULES: dict[str, set[str]] = {
     "relations": {"types", "errors", "strict"},
     "catalogue": {"types", "errors", "strict"},
     "settings": {"errors", "paths", "policy", "types", "editing.settings"},
-    "sourcelist": {"errors"},
+    "sourcelist": {"errors", "whole"},
     "config": {*GROUND, "paths", "settings", "typed", "editing.settings"},
     # The deciders are pure: they know words and rules, and nothing that reads, writes or computes.
     "voices": {"types"},

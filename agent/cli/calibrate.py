@@ -14,6 +14,7 @@ import typer
 from agent.cli.session import Session, session
 from agent.cli.text import out, out_lines, plural, table
 from agent.errors import InputError, UsageError
+from agent.whole import write_whole
 
 if TYPE_CHECKING:
     from agent.calibrate import Calibration
@@ -59,7 +60,6 @@ def calibrate(
     from agent.calibrate import CalibrateSettings
     from agent.calibrate import calibrate as measure
     from agent.editing.calibrated import save_calibrated
-    from agent.editing.located import write_whole
     from agent.workshop import load_model
 
     lm = load_model(settings)
@@ -76,7 +76,7 @@ def calibrate(
         if cache is not None:
             save_calibrated(cache, lm, found.to_json())
         if json_file is not None and json_file != Path("-"):
-            write_whole(json_file, document.encode() + b"\n")
+            write_whole(json_file, document + "\n")
             asked.note(f"wrote {json_file}")
     except OSError as error:
         raise InputError(

@@ -13,6 +13,7 @@ import typer
 from agent.cli.session import Session, session
 from agent.cli.text import out, out_lines, plural
 from agent.errors import InputError, UsageError
+from agent.whole import write_whole
 
 if TYPE_CHECKING:
     from agent.editing.located import Located
@@ -53,7 +54,7 @@ def locate(
     settings = _settings(asked, model, dtype)
     _check_targets(png, json_file)
     candidates = _candidates(settings, edits, seed)
-    from agent.editing.located import save_located, write_whole
+    from agent.editing.located import save_located
     from agent.locate import LocateSettings
     from agent.locate import locate as measure
     from agent.workshop import load_model
@@ -72,7 +73,7 @@ def locate(
     if cache is not None:
         _kept(cache, lambda: save_located(cache, lm, found))
     if json_file is not None and json_file != Path("-"):
-        _kept(json_file, lambda: write_whole(json_file, document.encode() + b"\n"))
+        _kept(json_file, lambda: write_whole(json_file, document + "\n"))
         asked.note(f"wrote {json_file}")
     if png is not None:
         from agent.cli.heatmap import png as drawn

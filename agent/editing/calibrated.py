@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.editing.located import write_whole
 from agent.editing.settings import AlgorithmName
 from agent.lm.arch import editable_layers
 from agent.lm.load import LM
+from agent.whole import write_whole
 
 VERSION = 1
 
@@ -50,7 +50,7 @@ def save_calibrated(folder: Path, lm: LM, document: Mapping[str, Any]) -> None:
     to tell. Raises OSError when it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({**document, "version": VERSION}, indent=1, allow_nan=False).encode() + b"\n"
+    content = json.dumps({**document, "version": VERSION}, indent=1, allow_nan=False) + "\n"
     write_whole(_path(folder, lm, document["algorithm"]), content)
 
 

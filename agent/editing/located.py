@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 from agent.editing.choice import recommended
 from agent.editing.trace import GROUPS, SUBJECT_LAST, Table
 from agent.lm.load import LM
+from agent.whole import write_whole
 
 VERSION = 1
 
@@ -67,22 +66,7 @@ def load_located(folder: Path, lm: LM) -> Located | None:
 def save_located(folder: Path, lm: LM, found: Located) -> None:
     """Keep it, in place of the one before. Raises OSError when it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(_path(folder, lm), json.dumps(found.to_json(), indent=1, allow_nan=False).encode() + b"\n")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all, and one that is there stays until then. Raises OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(_path(folder, lm), json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
 
 
 def _path(folder: Path, lm: LM) -> Path:

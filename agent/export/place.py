@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import InputError, StoreError, UsageError
+from agent.whole import sync
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -54,7 +55,7 @@ def placed(folder: Path) -> Iterator[Path]:
             # rename(2) would take the place of an empty folder
             check_free(folder)
             partial.rename(folder)
-            _sync(folder.parent)
+            sync(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -98,13 +99,4 @@ def _open_up(folder: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for path in (*folder.rglob("*"), folder):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """A folder as well as a file: until it is synced, a power cut may forget the names in it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(path)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import StoreError
+from agent.whole import sync
 
 DELTA = "delta.safetensors"
 LINK = "current"
@@ -36,7 +37,7 @@ class Draft:
             if place.exists():
                 shutil.rmtree(place)
             self.folder.rename(place)
-            _sync(self.folder.parent)
+            sync(self.folder.parent)
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def written(
                 raise StoreError(f"{folder}: no {DELTA} was written; nothing was published")
             files = {path.name: _sha(path) for path in sorted(folder.iterdir())}
             for path in (*folder.iterdir(), folder):
-                _sync(path)
+                sync(path)
         yield Draft(folder, files)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,7 +102,7 @@ def discard(folder: Path, name: str) -> int:
         return 0
     with _told(folder / name, "it is marked as removed and taken away at a later start"):
         (folder / name).unlink(missing_ok=True)
-        _sync(folder)
+        sync(folder)
     return freed
 
 
@@ -118,9 +119,9 @@ def put(folder: Path, name: str, content: bytes | Callable[[Path], object], want
                 content(fresh)
             if _sha(fresh) != wanted:
                 raise StoreError(f"{folder / name}: what was written is not what was published")
-            _sync(fresh)
+            sync(fresh)
             fresh.replace(folder / name)
-            _sync(folder)
+            sync(folder)
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -138,7 +139,7 @@ def link(parent: Path, target: str | None) -> None:
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(target)
             fresh.replace(place)
-        _sync(parent)
+        sync(parent)
 
 
 def linked(parent: Path) -> str | None:
@@ -162,15 +163,6 @@ def sweep(parent: Path) -> None:
 def _sha(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Until a folder is synced too, a power cut may forget the names in it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.editing.located import Located, load_located, located, save_located, write_whole
+from agent.editing.located import Located, load_located, located, save_located
 from agent.lm.load import LM
 from tests.editing.kept import only_file
 
@@ -85,17 +85,3 @@ def test_a_folder_in_its_place_is_not_there_either(lm: LM, tmp_path: Path) -> No
     path.unlink()
     path.mkdir()
     assert located(tmp_path, lm) is None
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"one")
-    write_whole(path, b"two")
-    assert path.read_bytes() == b"two"
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
-        write_whole(tmp_path / "folder", b"three")
-    with pytest.raises(TypeError):
-        write_whole(path, "no bytes")  # type: ignore[arg-type]
-    assert path.read_bytes() == b"two"
-    assert {p.name for p in tmp_path.iterdir()} == {"file", "folder"}

@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all, also when the power goes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from agent.faults import fault
+
+_READABLE = 0o644
+
+
+def write_whole(path: Path, content: bytes | str, like: os.stat_result | None = None) -> None:
+    """Put `content` at `path`, text as UTF-8. What is there stays until the new content is on the disk, and when anything fails.
+
+    `like` lends the new file its permissions and, where this user may give files away, its owner; without it everybody may read the file.
+    Raises OSError.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            _dress(stream.fileno(), like)
+            os.fsync(stream.fileno())
+        fault("whole:before-rename")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    fault("whole:after-rename")
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk: until the folder is synced too, a power cut may forget them. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _dress(handle: int, like: os.stat_result | None) -> None:
+    os.fchmod(handle, _READABLE if like is None else like.st_mode & 0o7777)
+    if like is not None:
+        with suppress(PermissionError):
+            os.fchown(handle, like.st_uid, like.st_gid)
