@@ -20,6 +20,7 @@ from agent.settings import Settings, VerifySettings
 from agent.store import queue, revisions
 from agent.store.db import Store
 from agent.types import Proposal, Report, Revision, Status
+from agent.versions import own_version
 from agent.whole import write_whole
 
 HTML, JSON = "report.html", "report.json"
@@ -68,7 +69,7 @@ def inputs(
         history=tuple(_past(r, _status(r.id, served, statuses)) for r in revisions.revisions(store)),
         thresholds=thresholds(settings.verify),
         settings=shown(settings),
-        version=_version(),
+        version=own_version(),
     )
 
 
@@ -177,12 +178,3 @@ def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("factd")
-    except PackageNotFoundError:
-        return ""

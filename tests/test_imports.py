@@ -14,12 +14,13 @@ import agent
 
 ROOT = Path(agent.__file__).parent
 # What the words of the program and its readers of files may use of the house.
-GROUND = {"types", "errors", "strict", "faults", "whole", "wikibase"}
+GROUND = {"types", "errors", "strict", "faults", "versions", "whole", "wikibase"}
 KNOWLEDGE = {*GROUND, "relations", "catalogue", "policy", "paths"}
 RULES: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "faults": set(),
+    "versions": set(),
     "whole": {"faults"},
     "strict": {"errors"},
     "paths": {"errors"},

@@ -14,6 +14,7 @@ import typer
 from agent.cli.session import Session, session
 from agent.cli.text import emit, out, plural
 from agent.errors import FactdError
+from agent.versions import installed
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -86,15 +87,10 @@ def _guarded(
 
 
 def _versions() -> Iterator[Check]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found, missing = [f"python {sys.version.split()[0]}"], []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            missing.append(package)
-    yield Check("versions", "ok", ", ".join(found))
+    there = {package: installed(package) for package in _PACKAGES}
+    missing = [package for package, version in there.items() if version is None]
+    found = (f"{package} {version}" for package, version in there.items() if version is not None)
+    yield Check("versions", "ok", ", ".join((f"python {sys.version.split()[0]}", *found)))
     if missing:
         yield Check(
             "versions", "fail", f"not installed: {', '.join(missing)}", "install factd again, with pip"

@@ -42,6 +42,7 @@ from agent.cli import (
 from agent.cli.session import Session
 from agent.cli.text import err
 from agent.errors import FactdError
+from agent.versions import own_version
 
 INTERRUPTED = 130
 
@@ -58,15 +59,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import (
-            PackageNotFoundError,
-            version,
-        )  # reads e-mail headers, and takes a third of our start
-
-        try:
-            print(f"factd {version('factd')}")
-        except PackageNotFoundError:
-            print("factd (not installed)")
+        print(f"factd {own_version() or '(not installed)'}")
         raise typer.Exit
 
 

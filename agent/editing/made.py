@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from agent.lm.load import LM
+from agent.versions import installed, own_version
 
 _ROOMS = ("editing", "lm")
+_NOT_INSTALLED = "not installed"
 
 
 def made_with(lm: LM) -> dict[str, str]:
     """Names and values, to be kept with a revision and compared when it is compiled again."""
     kind = torch.backends.cpu.get_cpu_capability()
     return {
-        "factd": _version("factd"),
+        "factd": own_version() or _NOT_INSTALLED,
         "code": _code_sha(),
         "torch": torch.__version__,
-        "transformers": _version("transformers"),
+        "transformers": installed("transformers") or _NOT_INSTALLED,
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {kind}" if lm.device.type == "cpu" else _accelerator(lm),
         "threads": str(torch.get_num_threads()),
         "dtype": str(next(lm.model.parameters()).dtype).removeprefix("torch."),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _code_sha() -> str:

@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import InputError
 from agent.types import Fact, Revision
+from agent.versions import own_version
 
 Form = Literal["hf", "peft", "overlay", "gguf"]
 MANIFEST = "factd.json"
@@ -71,14 +71,6 @@ def fact_records(facts: Iterable[Fact]) -> tuple[dict[str, Any], ...]:
         }
         for fact in facts
     )
-
-
-def own_version() -> str:
-    """The installed factd's; "" where it runs from a folder."""
-    try:
-        return version("factd")
-    except PackageNotFoundError:
-        return ""
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float | None]:
