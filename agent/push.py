@@ -24,9 +24,8 @@ from agent.examine import gate_of, probes_of
 from agent.export.manifest import read_manifest
 from agent.export.peft import adaptable, export_peft, pack, read_adapter
 from agent.export.place import checked_name
-from agent.export.verified import in_weights
 from agent.lm.load import LM
-from agent.store import ledger
+from agent.store import ledger, revisions
 from agent.types import Probe, Revision
 from agent.verify.answers import matches
 from agent.verify.ask import tokens_needed
@@ -167,7 +166,7 @@ def asked_there(shop: Workshop, revision: Revision, limit: int) -> list[Probe]:
 
     Raises VerificationFailed when there is none.
     """
-    members = in_weights(shop, revision)
+    members = revisions.members(shop.store, revision.id, "weights")
     probes = [p for p in probes_of(shop, members) if p.kind in _ASKED]
     sample = spread(probes, limit)
     lm: LM = shop.base()

@@ -72,9 +72,7 @@ def _kept(shop: Workshop, lm: LM, revision_id: int) -> Kept:
     material = published.record(shop.store, revision_id, MATERIAL)
     if settings is not None and material is not None:
         return read_back(settings, material)
-    where = published.places(shop.store, revision_id)
-    members = published.members(shop.store, revision_id)
-    recipe = recipe_of(shop, lm, [p for p in members if where[p.id] == "weights"])
+    recipe = recipe_of(shop, lm, published.members(shop.store, revision_id, "weights"))
     if recipe.settings.sha != published.settings_sha(shop.store, revision_id):
         raise StoreError(
             f"revision {revision_id} was published before settings were kept with revisions, and those of today are others;"

@@ -41,10 +41,9 @@ def recheck(shop: Workshop) -> Recheck:
     revision = revisions.current(shop.store)
     if not revision.facts:
         return Recheck(revision, None, {})
-    lm, places = shop.base(), revisions.places(shop.store, revision.id)
-    members = revisions.members(shop.store, revision.id)
-    compiled = [p for p in members if places[p.id] == "weights"]
-    beside = [p for p in members if places[p.id] == "overlay"]
+    lm = shop.base()
+    compiled = revisions.members(shop.store, revision.id, "weights")
+    beside = revisions.members(shop.store, revision.id, "overlay")
     trials = Trials(earlier=frozenset(_facts_before(shop, revision)))
     delta = delta_of(shop.store, revision.id, lm)
     report = overlay_only()

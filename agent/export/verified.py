@@ -6,7 +6,7 @@ eight bits round everything. So it is loaded from its files, asked the revision'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from agent.export.manifest import MANIFEST, Manifest, finite
 from agent.export.place import told
 from agent.lm.load import LM
 from agent.store import revisions
-from agent.types import Proposal, Report, Revision
+from agent.types import Report, Revision
 from agent.verify.gate import judged
 from agent.verify.metrics import compare
 from agent.verify.snapshot import Snapshot, snapshot
@@ -63,7 +63,7 @@ def check(
 
     Raises ModelError when the artefact cannot be loaded.
     """
-    members = in_weights(shop, revision)
+    members = revisions.members(shop.store, revision.id, "weights")
     if not members:
         return None
     probes = probes_of(shop, members, nearness(shop, shop.base(), members))
@@ -81,12 +81,6 @@ def check(
     gate = gate_of(shop.settings.verify)
     reports = [judged(compare(before, after, probes), gate) for after in (memory, artefact)]
     return Checked(reports[0], reports[1])
-
-
-def in_weights(shop: Workshop, revision: Revision) -> Sequence[Proposal]:
-    """The proposals whose facts the revision has in its weights, by id."""
-    places = revisions.places(shop.store, revision.id)
-    return [p for p in revisions.members(shop.store, revision.id) if places[p.id] == "weights"]
 
 
 def finished(

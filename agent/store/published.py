@@ -70,9 +70,13 @@ def settings_sha(store: Store, revision_id: int) -> str:
     return str(_row(store, revision_id)["settings_sha"])
 
 
-def members(store: Store, revision_id: int) -> tuple[Proposal, ...]:
-    """The proposals whose facts a revision holds, by id."""
-    return tuple(proposal_in(get_row(store, row["proposal_id"])) for row in facts_rows(store, revision_id))
+def members(store: Store, revision_id: int, place: Place | None = None) -> tuple[Proposal, ...]:
+    """The proposals whose facts a revision holds, by id; with `place` only those that it has there."""
+    return tuple(
+        proposal_in(get_row(store, row["proposal_id"]))
+        for row in facts_rows(store, revision_id)
+        if place in (None, row["place"])
+    )
 
 
 def places(store: Store, revision_id: int) -> dict[int, Place]:

@@ -246,6 +246,9 @@ def test_a_revision_says_which_facts_are_in_the_weights_and_which_beside_them(st
     assert revision.facts == (fact(), CAPITAL)
     assert (revision.compiled, revision.overlay) == ((fact(),), (CAPITAL,))
     assert revisions.places(store, revision.id) == {first: "weights", second: "overlay"}
+    assert [item.id for item in revisions.members(store, revision.id)] == [first, second]
+    assert [item.id for item in revisions.members(store, revision.id, "weights")] == [first]
+    assert [item.id for item in revisions.members(store, revision.id, "overlay")] == [second]
     assert revisions.get(store, revision.id) == revision == revisions.current(store)
 
 
