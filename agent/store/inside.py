@@ -8,7 +8,7 @@ from datetime import datetime
 from agent.store import artefacts
 from agent.store.codec import to_text, to_time
 from agent.store.db import Store
-from agent.store.moves import Event, get_row, proposal_in
+from agent.store.moves import Event, event_in, get_row, proposal_in
 from agent.store.published import BASE, get, keeping, place_of
 from agent.types import Place, Proposal
 
@@ -75,20 +75,7 @@ def left_out(store: Store, revision_id: int) -> tuple[LeftOut, ...]:
         " AND (to_status = 'failed' OR to_status = 'rolled_back' AND who = 'gate') ORDER BY id",
         (since, to_text(until)),
     )
-    return tuple(
-        LeftOut(
-            proposal_in(get_row(store, row["proposal_id"])),
-            Event(
-                row["proposal_id"],
-                to_time(row["at"]),
-                row["who"],
-                row["from_status"],
-                row["to_status"],
-                row["reason"],
-            ),
-        )
-        for row in rows
-    )
+    return tuple(LeftOut(proposal_in(get_row(store, row["proposal_id"])), event_in(row)) for row in rows)
 
 
 def files(store: Store, revision_id: int) -> tuple[File, ...]:

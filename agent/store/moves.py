@@ -128,17 +128,7 @@ def events(store: Store, proposal_id: int) -> tuple[Event, ...]:
     """The history of one proposal, oldest first. Raises UnknownId."""
     get_row(store, proposal_id)
     rows = store.rows("SELECT * FROM proposal_event WHERE proposal_id = ? ORDER BY id", (proposal_id,))
-    return tuple(
-        Event(
-            row["proposal_id"],
-            to_time(row["at"]),
-            row["who"],
-            row["from_status"],
-            row["to_status"],
-            row["reason"],
-        )
-        for row in rows
-    )
+    return tuple(event_in(row) for row in rows)
 
 
 def fact_columns(fact: Fact) -> dict[str, Value]:
@@ -160,6 +150,17 @@ def fact_in(row: Row) -> Fact:
         valid_from=to_time(row["valid_from"]),
         evidence=strings(row["evidence"]),
         publishers=strings(row["publishers"]),
+    )
+
+
+def event_in(row: Row) -> Event:
+    return Event(
+        proposal_id=row["proposal_id"],
+        at=to_time(row["at"]),
+        who=row["who"],
+        source=row["from_status"],
+        target=row["to_status"],
+        reason=row["reason"],
     )
 
 
