@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 from agent.editing.delta import applied
-from agent.examine import nearness, probes_of
 from agent.overlaid import ask_beside, overlay_only, with_overlay
 from agent.store import revisions
-from agent.trial import Trials, checked
+from agent.trial import Trials, checked, questions
 from agent.types import FactKey, Report, Revision
 from agent.workshop import Workshop, delta_of
 
@@ -48,8 +47,7 @@ def recheck(shop: Workshop) -> Recheck:
     delta = delta_of(shop.store, revision.id, lm)
     report = overlay_only()
     if compiled:
-        probes = probes_of(shop, compiled, nearness(shop, lm, compiled))
-        report = checked(shop, lm, delta, probes, compiled, trials)
+        report = checked(shop, lm, delta, questions(shop, lm, compiled, trials))
     with applied(lm, delta):
         report = with_overlay(report, ask_beside(shop, lm, beside))
     return Recheck(revision, report, _moved(revision.report, report))

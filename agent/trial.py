@@ -41,34 +41,46 @@ class Trials:
     alone: dict[FactKey, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What verification asks about some proposals' facts, what the base says to it, and which of the facts were live before."""
+
+    probes: Sequence[Probe]
+    texts: Sequence[str]
+    base: Snapshot
+    earlier: frozenset[FactKey]
+
+
 def try_out(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trials) -> tuple[Compiled, Report]:
     """Compile, verify, judge. The model is left as it is. Raises EditError, ModelError."""
     found = compile_facts(shop, lm, proposals)
     fault("apply:after-compile")
+    return found, checked(shop, lm, found.delta, questions(shop, lm, proposals, trials))
+
+
+def questions(shop: Workshop, lm: LM, proposals: Sequence[Proposal], trials: Trials) -> Questions:
+    """Probes and texts for these facts, and the answers of `lm`, the base. Raises EditError when the texts cannot be read."""
     probes = probes_of(shop, proposals, nearness(shop, lm, proposals))
-    return found, checked(shop, lm, found.delta, probes, proposals, trials)
-
-
-def checked(
-    shop: Workshop,
-    lm: LM,
-    delta: Delta,
-    probes: Sequence[Probe],
-    proposals: Sequence[Proposal],
-    trials: Trials,
-) -> Report:
-    """The judged report on a delta."""
     _ask_base(shop, lm, probes, trials)
-    texts = neutral_texts(shop.catalogue, trials.texts, proposals)
-    before = (
-        trials.base
-        if trials.base.neutral is None
-        else replace(trials.base, neutral=trials.base.neutral.only(texts))
-    )
+    texts, base = neutral_texts(shop.catalogue, trials.texts, proposals), trials.base
+    if base.neutral is not None:
+        base = replace(base, neutral=base.neutral.only(texts))
+    return Questions(probes, texts, base, trials.earlier)
+
+
+def checked(shop: Workshop, lm: LM, delta: Delta, asked: Questions) -> Report:
+    """The judged report on a delta; `lm` is the base."""
     norms = relative_norms(lm, delta)
     with applied(lm, delta):
-        after = snapshot(lm, probes, texts, progress=partial(shop.progress, "verify"))
-    report = compare(before, after, probes, earlier=trials.earlier, max_failures=_FAILURES)
+        return verdict(shop, lm, asked, norms)
+
+
+def verdict(
+    shop: Workshop, lm: LM, asked: Questions, norms: dict[str, float], stage: str = "verify"
+) -> Report:
+    """The judged report on a model as it is now; `norms`, as in Report, are those of what was added to it. `stage` names the progress."""
+    after = snapshot(lm, asked.probes, asked.texts, progress=partial(shop.progress, stage))
+    report = compare(asked.base, after, asked.probes, earlier=asked.earlier, max_failures=_FAILURES)
     return judged(replace(report, norms=norms), gate_of(shop.settings.verify))
 
 

@@ -12,22 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.editing.delta import applied
-from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.export.manifest import MANIFEST, Manifest, finite
 from agent.export.place import told
 from agent.lm.load import LM
 from agent.store import revisions
+from agent.trial import Trials, checked, questions, verdict
 from agent.types import Report, Revision
-from agent.verify.gate import judged
-from agent.verify.metrics import compare
-from agent.verify.snapshot import Snapshot, snapshot
 from agent.workshop import Workshop, delta_of
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`memory`: base against the revision in memory, `artefact`: base against what was exported. The artefact is judged."""
+    """`memory`: base against the revision in memory, `artefact`: base against what was exported. The artefact is judged. `norms`, in
+    both, are those of the revision's delta.
+    """
 
     memory: Report
     artefact: Report
@@ -43,6 +41,7 @@ class Checked:
             "base": finite(self.artefact.before),
             "memory": finite(self.memory.after),
             "artefact": finite(self.artefact.after),
+            "norms": finite(self.memory.norms),
         }
 
 
@@ -66,29 +65,20 @@ def check(
     members = revisions.members(shop.store, revision.id, "weights")
     if not members:
         return None
-    probes = probes_of(shop, members, nearness(shop, shop.base(), members))
     base = shop.base()
-    texts = neutral_texts(shop.catalogue, all_texts(shop, base), members)
-
-    def ask(lm: LM, stage: str) -> Snapshot:
-        return snapshot(lm, probes, texts, progress=lambda done, total: shop.progress(stage, done, total))
-
-    before = ask(base, "before")
-    with applied(base, delta_of(shop.store, revision.id, base)) as edited:
-        memory = ask(edited, "verify")
+    delta = delta_of(shop.store, revision.id, base)
+    asked = questions(shop, base, members, Trials())
+    memory = checked(shop, base, delta, asked)
     with load() as loaded:
-        artefact = ask(loaded, "artefact")
-    gate = gate_of(shop.settings.verify)
-    reports = [judged(compare(before, after, probes), gate) for after in (memory, artefact)]
-    return Checked(reports[0], reports[1])
+        return Checked(memory, verdict(shop, loaded, asked, memory.norms, "artefact"))
 
 
 def finished(
-    folder: Path, manifest: Manifest, checked: Checked | None, details: Mapping[str, Any] | None = None
+    folder: Path, manifest: Manifest, found: Checked | None, details: Mapping[str, Any] | None = None
 ) -> Manifest:
     """The manifest with the verdict, written into the artefact's folder. Raises StoreError."""
-    if checked is not None:
-        manifest = replace(manifest, verified=checked.passed, verification=checked.to_json())
+    if found is not None:
+        manifest = replace(manifest, verified=found.passed, verification=found.to_json())
     manifest = replace(manifest, details={**manifest.details, **(details or {})})
     with told(folder):
         (folder / MANIFEST).write_text(manifest.to_text(), encoding="utf-8")

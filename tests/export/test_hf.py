@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agent.editing.delta import Delta, LowRank, applied
+from agent.editing.delta import Delta, LowRank, applied, relative_norms
 from agent.errors import EditError, InputError, StoreError, UnknownId, UsageError
 from agent.export.hf import export_hf, merge_
 from agent.export.manifest import MANIFEST, read_manifest
 from agent.export.place import placed
 from agent.lm.generate import generate
-from agent.lm.load import LM, load_lm
+from agent.lm.load import load_lm
 from agent.settings import VerifySettings
 from tests.conftest import CAPITALS
 from tests.export.conftest import Shops
@@ -74,7 +74,9 @@ def test_the_checkpoint_is_the_revision_in_memory(shop_of: Shops, tmp_path: Path
     assert (logits(shop.base().model, tokenizer) - wanted).abs().max() > 0.1
 
 
-def test_the_manifest_says_what_it_is_made_of(shop_of: Shops, tmp_path: Path, taught_llama: LM) -> None:
+def test_the_manifest_says_what_it_is_made_of(
+    shop_of: Shops, tmp_path: Path, capital_deltas: dict[str, Delta]
+) -> None:
     shop = shop_of("llama")
     done = export_hf(shop, 1, tmp_path / "model")
     found = read_manifest(done.folder)
@@ -85,6 +87,7 @@ def test_the_manifest_says_what_it_is_made_of(shop_of: Shops, tmp_path: Path, ta
     figures = found["verification"]
     assert figures["base"]["efficacy"] == 0.0
     assert figures["memory"]["efficacy"] == figures["artefact"]["efficacy"] == 1.0
+    assert figures["norms"] == relative_norms(shop.base(), capital_deltas["llama"])
     # only what is in the weights was asked
     assert figures["counts"]["facts"] == len(CAPITALS)
 
@@ -210,7 +213,7 @@ def test_what_is_refused(shop_of: Shops, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*partial")) and not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("broken", ["agent.export.hf.write_checkpoint", "agent.export.verified.compare"])
+@pytest.mark.parametrize("broken", ["agent.export.hf.write_checkpoint", "agent.export.verified.verdict"])
 def test_an_error_leaves_no_folder(
     shop_of: Shops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
