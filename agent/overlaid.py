@@ -15,8 +15,10 @@ from agent.store import revisions
 from agent.types import Asked, Fact, FactKey, Probe, Proposal, Report
 from agent.verify.intervals import share_interval
 from agent.verify.metrics import asked_of, facts_by_share
-from agent.verify.probes import overlay_probes, probe_set
+from agent.verify.probes import ProbeSizes, overlay_probes, probe_set
 from agent.workshop import Workshop
+
+_SUBJECTS_ALONE = ProbeSizes(same_relation=0, canary=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,17 @@ def ask_beside(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> Told:
     probes = overlay_probes(facts, shop.relations, shop.catalogue)
     if not probes:
         return Told()
-    overlay, mode = overlay_of(shop, facts), shop.settings.serve.overlay
+    overlay, tokens = overlay_of(shop, facts), tokens_for(lm, probes)
     say = partial(
         answers,
         lm,
         overlay,
-        max_new_tokens=tokens_for(lm, probes),
-        mode=mode,
+        max_new_tokens=tokens,
+        mode=shop.settings.serve.overlay,
         progress=partial(shop.progress, "overlay"),
     )
     prompts = [probe.prompt for probe in probes]
-    plain = dict(zip(prompts, generate(lm, prompts, max_new_tokens=tokens_for(lm, probes)), strict=True))
+    plain = dict(zip(prompts, generate(lm, prompts, max_new_tokens=tokens), strict=True))
     served = dict(zip(prompts, say(prompts), strict=True))
     unread = dict(zip(prompts, say(prompts, held_out=True), strict=True))
     asked = tuple(asked_of(plain, served, probe) for probe in probes)
@@ -82,7 +84,8 @@ def _others(
     """(fact, unchanged) of the other prompts about the overlay's subjects. What is in no scope is answered as without an overlay,
     and is not asked.
     """
-    probes = [p for p in probe_set(facts, shop.relations, shop.catalogue) if p.kind == "same_subject"]
+    asked = probe_set(facts, shop.relations, shop.catalogue, sizes=_SUBJECTS_ALONE)
+    probes = [p for p in asked if p.kind == "same_subject"]
     hit: list[Probe] = [p for p in probes if overlay.match(p.prompt) is not None]
     prompts = [p.prompt for p in hit]
     tokens = tokens_for(lm, hit)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from agent.catalogue import Catalogue
 from agent.errors import InputError
@@ -194,7 +195,7 @@ class _Draw:
 
     def _sample(self, kind: ProbeKind, keys: Sequence[FactKey], size: int) -> Iterator[Probe]:
         near = self.near if kind == "same_relation" else {}
-        for key in sorted(keys, key=lambda k: (-near.get(k[0], -1.0), rank(self.seed, kind, *k)))[:size]:
+        for key in nsmallest(size, keys, key=lambda k: (-near.get(k[0], -1.0), rank(self.seed, kind, *k))):
             yield from self._probes(kind, key, 1)
 
     def _probes(self, kind: ProbeKind, key: FactKey, count: int) -> Iterator[Probe]:
