@@ -105,9 +105,22 @@ class Match:
 class _Form:
     """One prompt of a relation as a bag of words; `end` is its last word, "?" for a question."""
 
-    relation: str
     words: Mapping[str, int]
     end: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The prompts of one relation, with all their words and ends."""
+
+    forms: tuple[_Form, ...]
+    words: frozenset[str]
+    ends: frozenset[str]
+
+    @classmethod
+    def of(cls, relation: Relation) -> _Scope:
+        forms = tuple(_forms(relation))
+        return cls(forms, _words_of(forms), frozenset(form.end for form in forms))
 
 
 class Overlay:
@@ -124,8 +137,9 @@ class Overlay:
         self._names = {name: subject for subject in sorted(subjects) for name in self._names_of(subject)}
         ordered = sorted(self._names, key=lambda name: (-len(name), name))
         self._subject = re.compile(rf"(?<!\w)(?:[Tt]he )?({'|'.join(map(re.escape, ordered))})(?!\w)")
-        self._forms = {name: tuple(_forms(relation)) for name, relation in relations.items()}
-        self._weights = _weights(form for forms in self._forms.values() for form in forms)
+        self._scopes = {name: _Scope.of(relation) for name, relation in relations.items()}
+        self._weights = _weights(form for scope in self._scopes.values() for form in scope.forms)
+        self._rarest = max(self._weights.values(), default=1.0)
 
     def __bool__(self) -> bool:
         return bool(self._by_key)
@@ -166,19 +180,22 @@ class Overlay:
         """By relation that the subject can have: how much the sentence is like it, and whether the object comes next."""
         entity, keys = self._catalogue.entity(subject), self._by_key
         possible = {n: r for n, r in self._relations.items() if _can_have(entity, r) or (subject, n) in keys}
+        titles = {relation.title_for(subject) for relation in possible.values()}
+        read = _words(masked)
+        first = next((word for word in read if word in _QUESTION), "")
         scores: dict[str, tuple[float, bool]] = {}
         for name, relation in possible.items():
             # Where one office has a title, it is no other office's role word: Iran's president is not its head of state.
-            own = relation.title_for(subject)
-            taken = {r.title_for(subject) for r in possible.values()} - {own}
-            words, end = _bag(masked, relation, subject, taken)
-            forms = [form for form in self._forms[name] if not (held_out and form.words == words)]
-            # "The wife of the president" has a word that no prompt of the relation has: it asks for somebody else.
-            strange = set(words) - {word for form in forms for word in form.words}
-            if forms and not _of_other_times(masked, self._forms[name]):
-                first = next((word for word in _words(masked) if word in _QUESTION), "")
+            words, end = _bag(masked, relation, subject, titles - {relation.title_for(subject)})
+            scope = self._scopes[name]
+            forms, known = scope.forms, scope.words
+            if held_out:
+                forms = tuple(form for form in forms if form.words != words)
+                known = _words_of(forms)
+            if forms and not _of_other_times(read, scope.words):
                 like = max(self._alike(words, form.words) for form in forms)
-                scores[name] = (like, not strange and _object_next(first, end, self._forms[name]))
+                # "The wife of the president" has a word that no prompt of the relation has: it asks for somebody else.
+                scores[name] = (like, words.keys() <= known and _object_next(first, end, scope.ends))
         return scores
 
     def _alike(self, one: Mapping[str, int], other: Mapping[str, int]) -> float:
@@ -188,7 +205,7 @@ class Overlay:
         return 2 * common / whole if whole else 0.0
 
     def _weight(self, word: str) -> float:
-        return self._weights.get(word, max(self._weights.values(), default=1.0))
+        return self._weights.get(word, self._rarest)
 
     def _names_of(self, subject: str) -> Iterator[str]:
         entity = self._catalogue.entity(subject)
@@ -239,7 +256,11 @@ def _forms(relation: Relation) -> Iterator[_Form]:
     """Every prompt of the relation, with the slots left in."""
     for template in (*relation.edit, *relation.probes, *relation.questions):
         words, end = _bag(template.replace(_TITLE, relation.title or _TITLE), relation, "")
-        yield _Form(relation.name, words, end)
+        yield _Form(words, end)
+
+
+def _words_of(forms: Iterable[_Form]) -> frozenset[str]:
+    return frozenset(word for form in forms for word in form.words)
 
 
 def _weights(forms: Iterable[_Form]) -> dict[str, float]:
@@ -255,17 +276,13 @@ def _can_have(entity: Entity, relation: Relation) -> bool:
     return entity.label in relation.subject and (not relation.kinds or entity.kind in relation.kinds)
 
 
-def _of_other_times(sentence: str, forms: Iterable[_Form]) -> bool:
-    """Whether a word of the sentence, and of no form ("was founded by"), tells another time or the opposite."""
-    known = {word for form in forms for word in form.words}
-    return any(
-        (word in _OTHER_TIMES or _YEAR.fullmatch(word)) and _stem(word) not in known
-        for word in _words(sentence)
-    )
+def _of_other_times(words: Iterable[str], known: Collection[str]) -> bool:
+    """Whether a word of the sentence, but for `known` ones ("was founded by"), tells another time or the opposite."""
+    return any((word in _OTHER_TIMES or _YEAR.fullmatch(word)) and _stem(word) not in known for word in words)
 
 
-def _object_next(first: str, end: str, forms: Iterable[_Form]) -> bool:
-    """Whether the object comes next: after a question for who or which, or where a form of the relation ends like this."""
+def _object_next(first: str, end: str, ends: Collection[str]) -> bool:
+    """Whether the object comes next: after a question for who or which, or where the sentence ends as a form does."""
     if end == "?":
         return first in _ASKING
-    return end != "." and (end == "is" or any(form.end == end for form in forms))
+    return end != "." and (end == "is" or end in ends)
