@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import random
 import sys
 import time
@@ -22,7 +21,6 @@ import numpy.typing as npt
 import torch
 import yaml
 from torch import Tensor
-from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
@@ -30,15 +28,15 @@ from agent.demo.corpus import Corpus, blocks, heldout_text, prepare
 from agent.demo.forms import World, load_world
 from agent.demo.invented import with_invented
 from agent.demo.pressure import draw, pressure
-from agent.demo.recipe import MAX_BYTES, Recipe, file_bytes, load_recipe, model_config
+from agent.demo.recipe import MAX_BYTES, Recipe, file_bytes, load_recipe
 from agent.demo.tokenizer import encoder, train_tokenizer
+from agent.demo.training import CHECKPOINT, Run, begin, restore, save, take_step
 from agent.errors import ConfigError, InputError
 
 POOL_STEPS = 100
 HELDOUT = 200
 REPORT_S = 20.0
 LINE_EVERY = 100
-_CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +50,6 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-
-
-@dataclass(slots=True)
-class _Run:
-    """What a run changes: model, optimizer, the next step, seconds spent, and the last mean loss."""
-
-    model: Any
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0
-    loss: float = math.nan
 
 
 def train(
@@ -91,13 +78,13 @@ def train(
     told = with_invented(world, recipe.invented, recipe.seed)
     corpus = prepare(told, recipe.seed, recipe.person_weight, recipe.name_share)
     torch.manual_seed(recipe.seed)
-    run = _start(recipe, tokenizer, device)
+    run = begin(recipe, tokenizer, device)
     if start is not None:
         run.model.load_state_dict(
             AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict()
         )
     if resume:
-        _restore(run, recipe, out, device)
+        restore(run, recipe, out, device)
     (out / "recipe.yaml").write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
     last = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
     forward = torch.compile(run.model) if compiled else run.model
@@ -106,11 +93,11 @@ def train(
     for progress in _steps(run, recipe, forward, batches, last, report_every):
         report(progress)
         if time.monotonic() - saved_at > checkpoint_s and run.step < last:
-            _checkpoint(run, recipe, out)
+            save(run, recipe, out)
             saved_at = time.monotonic()
     batches.close()
     if run.step < recipe.steps:
-        _checkpoint(run, recipe, out)
+        save(run, recipe, out)
     else:
         _finish(run, recipe, tokenizer, out)
         write_heldout(world, recipe.seed, out)
@@ -118,7 +105,7 @@ def train(
 
 
 def _steps(
-    run: _Run, recipe: Recipe, forward: Any, batches: Iterator[Tensor], last: int, report_every: int
+    run: Run, recipe: Recipe, forward: Any, batches: Iterator[Tensor], last: int, report_every: int
 ) -> Iterator[Progress]:
     """Take the steps up to `last`, pausing for a report every `report_every` steps or `REPORT_S` seconds."""
     total: Tensor | float = 0.0
@@ -127,7 +114,7 @@ def _steps(
     with pressure(run.model.model.layers, recipe) as switch:
         while run.step < last:
             switch(draw(recipe, run.step))
-            total = total + _step(run, recipe, forward, next(batches))
+            total = total + take_step(run, recipe, forward, next(batches))
             count, run.step = count + 1, run.step + 1
             if run.step % report_every and run.step < last and time.monotonic() - mark < REPORT_S:
                 continue
@@ -149,23 +136,6 @@ def _tokenizer(recipe: Recipe, world: World, out: Path, resume: bool) -> Any:
     tokenizer.model_max_length = recipe.context
     tokenizer.save_pretrained(out)
     return tokenizer
-
-
-def _start(recipe: Recipe, tokenizer: Any, device: str) -> _Run:
-    config = model_config(recipe, recipe.vocab, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    # sdpa's backward halves the speed on a CPU.
-    attention = "eager" if device == "cpu" else "sdpa"
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=attention).to(
-        device
-    )
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95), fused=device != "cpu")
-    return _Run(model, optimizer)
 
 
 def _batches(
@@ -192,70 +162,7 @@ def _batches(
             offset = 0
 
 
-def _step(run: _Run, recipe: Recipe, forward: Any, ids: Tensor) -> Tensor:
-    """One optimizer step; the loss, a detached scalar left on the device so that nobody waits for it."""
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(recipe, run.step)
-    if recipe.value_noise or recipe.mlp_dropout:
-        torch.manual_seed(recipe.seed * 1_000_003 + run.step)
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=bf16_pays(ids.device)):
-        logits = forward(input_ids=ids, use_cache=False).logits[:, :-1]
-    flat = logits.flatten(0, 1).float()
-    loss = functional.cross_entropy(flat, ids[:, 1:].flatten(), label_smoothing=recipe.label_smoothing)
-    whole = loss + recipe.z_loss * flat.logsumexp(-1).square().mean() if recipe.z_loss else loss
-    run.optimizer.zero_grad(set_to_none=True)
-    whole.backward()
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
-    run.optimizer.step()
-    return loss.detach()
-
-
-def bf16_pays(device: torch.device) -> bool:
-    """Whether bfloat16 products are fast there: on a CPU without instructions for them they are 20 to 60
-    times slower.
-    """
-    if device.type != "cpu":
-        return True
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
-    if step < recipe.warmup:
-        return recipe.lr * (step + 1) / recipe.warmup
-    share = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _checkpoint(run: _Run, recipe: Recipe, out: Path) -> None:
-    state = {
-        "recipe": dataclasses.asdict(recipe),
-        "step": run.step,
-        "seconds": run.seconds,
-        "loss": run.loss,
-        "model": run.model.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-    }
-    partial = out / f"{_CHECKPOINT}.partial"
-    torch.save(state, partial)
-    partial.replace(out / _CHECKPOINT)
-
-
-def _restore(run: _Run, recipe: Recipe, out: Path, device: str) -> None:
-    path = out / _CHECKPOINT
-    if not path.is_file():
-        raise InputError(f"{path}: no checkpoint to resume; leave --resume away to begin anew")
-    state = torch.load(path, map_location=device, weights_only=True)
-    if state["recipe"] != dataclasses.asdict(recipe):
-        raise InputError(
-            f"{path}: belongs to another recipe; pass the same --set options or choose another --out"
-        )
-    run.model.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.step, run.seconds, run.loss = state["step"], state["seconds"], state["loss"]
-
-
-def _finish(run: _Run, recipe: Recipe, tokenizer: Any, out: Path) -> None:
+def _finish(run: Run, recipe: Recipe, tokenizer: Any, out: Path) -> None:
     run.model.eval()
     run.model.to(getattr(torch, recipe.save_dtype)).save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -270,7 +177,7 @@ def _finish(run: _Run, recipe: Recipe, tokenizer: Any, out: Path) -> None:
         "torch": torch.__version__,
     }
     (out / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (out / _CHECKPOINT).unlink(missing_ok=True)
+    (out / CHECKPOINT).unlink(missing_ok=True)
 
 
 def write_heldout(world: World, seed: int, out: Path) -> None:

@@ -21,7 +21,8 @@ from agent.demo.recipe import (
     parameter_count,
 )
 from agent.demo.tokenizer import encoder, tokens_per_name, train_tokenizer
-from agent.demo.train import Progress, learning_rate, train
+from agent.demo.train import Progress, train
+from agent.demo.training import learning_rate
 from agent.errors import ConfigError, InputError
 
 TINY = Recipe(
