@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,8 @@ def room(name: str) -> str:
     return name.partition(".")[0]
 
 
-def imports(path: Path, *, at_run_time: bool = False) -> set[str]:
+@cache
+def imports(path: Path, *, at_run_time: bool = False) -> frozenset[str]:
     """Full names of what a module imports, in functions too.
 
     `at_run_time` leaves out what only type checkers see.
@@ -161,9 +163,10 @@ def imports(path: Path, *, at_run_time: bool = False) -> set[str]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if _is_module(full) else str(node.module))
-    return found
+    return frozenset(found)
 
 
+@cache
 def _is_module(name: str) -> bool:
     path = ROOT.parent / Path(*name.split("."))
     return name.startswith("agent.") and (
