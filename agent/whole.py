@@ -13,12 +13,16 @@ _READABLE = 0o644
 
 
 def write_whole(path: Path, content: bytes | str, like: os.stat_result | None = None) -> None:
-    """Put `content` at `path`, text as UTF-8. What is there stays until the new content is on the disk, and when anything fails.
+    """Put `content` at `path`, text as UTF-8. What is there stays until the new content is on the disk, and when anything fails. What is no
+    file, as /dev/null or a pipe, is written to and not replaced.
 
     `like` lends the new file its permissions and, where this user may give files away, its owner; without it everybody may read the file.
     Raises OSError.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        path.write_bytes(data)
+        return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     partial = Path(name)
     try:

@@ -51,6 +51,18 @@ def test_text_and_bytes_take_the_place_of_what_is_there(path: Path) -> None:
     assert names(path.parent) == ["file", "other"]
 
 
+def test_a_device_or_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    """Root may rename a file over /dev/null, and the machine is not well after that."""
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_whole(tmp_path / "null", NEW)
+    assert (tmp_path / "null").is_symlink()
+    os.mkfifo(tmp_path / "pipe")
+    with os.fdopen(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        write_whole(tmp_path / "pipe", "told\n")
+        assert (tmp_path / "pipe").is_fifo() and reader.read() == b"told\n"
+    assert names(tmp_path) == ["null", "pipe"]
+
+
 def test_a_name_without_a_folder_is_beside_us(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     write_whole(Path("file"), NEW)
