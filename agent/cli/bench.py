@@ -14,6 +14,7 @@ from agent.cli.benchtable import as_json, show
 from agent.cli.session import Session, session
 from agent.cli.text import out_lines
 from agent.errors import InputError, UsageError
+from agent.whole import write_whole
 
 if TYPE_CHECKING:
     from agent.editing.settings import EditSettings
@@ -100,7 +101,7 @@ def bench(
     show(results)
     if json_file is not None:
         try:
-            json_file.write_text(text + "\n", encoding="utf-8")
+            write_whole(json_file, text + "\n")
         except OSError as error:
             raise InputError(f"{json_file}: cannot be written ({error.strerror})") from error
         asked.note(f"wrote {json_file}")

@@ -12,6 +12,7 @@ import typer
 from agent.cli.session import Session, session
 from agent.cli.text import emit, out, out_lines, plural, table, terminal_width
 from agent.errors import UsageError
+from agent.whole import write_whole
 
 if TYPE_CHECKING:
     from agent.catalogue import Catalogue
@@ -149,13 +150,8 @@ def _write(path: Path, found: Imported) -> None:
     """All of it or nothing."""
     from agent.strict import yaml_line
 
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write("# Made by `factd catalogue import`. Name this file under `catalogue` in the settings.\n")
-        file.writelines(f"{yaml_line(row)}\n" for row in found.rows)
-        if not found.rows:
-            file.write("[]\n")
-    beside.replace(path)
+    head = "# Made by `factd catalogue import`. Name this file under `catalogue` in the settings."
+    write_whole(path, "\n".join((head, *(map(yaml_line, found.rows) if found.rows else ("[]",)), "")))
 
 
 def _tell(

@@ -81,6 +81,10 @@ def test_nothing_is_written_over_or_half(world: World, export: Path) -> None:
     for name in ("bad", "nowhere"):
         failed = world.run("catalogue", "import", world.folder / name, "--out", world.folder / "new.yaml")
         assert failed.code == 1 and len(failed.err.splitlines()) == 1
+    # What stands under the name of a temporary file is somebody's own.
+    (world.folder / "more.yaml.part").write_text("mine")
+    assert world.run("catalogue", "import", export, "--out", world.folder / "more.yaml").code == 0
+    assert (world.folder / "more.yaml.part").read_text() == "mine"
     assert not list(world.folder.glob("new.yaml*"))
 
 
