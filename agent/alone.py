@@ -13,11 +13,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agent.editing.compile import Material, compile_delta
-from agent.editing.covariance import statistics_for
+from agent.editing.compile import Material, compile_delta, prepared
 from agent.editing.delta import applied
-from agent.editing.factors import Factors
-from agent.editing.keys import keys_of
 from agent.editing.settings import EditSettings
 from agent.examine import probes_of
 from agent.lm.load import LM
@@ -58,12 +55,9 @@ def guilty_alone(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[
 def _ground(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> _Ground:
     recipe = recipe_of(shop, lm, proposals)
     settings = replace(recipe.settings, mode="joint", polish=0)
-    found = statistics_for(lm, settings.layers, settings, folder=shop.cache)
-    material = Material(
-        preserve=recipe.preserve,
-        factors=Factors(found.matrices, found.key, shop.cache),
-        preserve_keys=keys_of(lm, recipe.preserve, settings.layers, batch_rows=settings.batch_rows),
-        known_values=known_values(lm, recipe, shop.cache),
+    known = known_values(lm, recipe, shop.cache)
+    material = prepared(
+        lm, settings, Material(preserve=recipe.preserve, cache=shop.cache, known_values=known)
     )
     few = replace(shop.settings.verify, same_relation=0, canary=_CANARIES)
     drawn = probes_of(replace(shop, settings=replace(shop.settings, verify=few)), proposals)

@@ -94,6 +94,16 @@ def compile_delta(
     return Compiled(Delta(updates, lm.sha), {})
 
 
+def prepared(lm: LM, settings: EditSettings, material: Material) -> Material:
+    """The material with what does not depend on the requests measured already, for several joint compilations by these settings.
+
+    Raises EditError as `compile_delta` does.
+    """
+    ground = _ground(lm, settings, material, None)
+    keys = _preserve_keys(lm, ground.layers, settings, material)
+    return replace(material, factors=ground.factors, preserve_keys=keys)
+
+
 def compiled_in_batches(
     lm: LM,
     requests: Sequence[EditRequest],
