@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Check that what was published is as the ledger says.", no_args_is_help=True, rich_markup_mode=None
 )
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-_TOLD = ("reason", "before", "proposals", "away", "back", "bytes")
+_TOLD = ("proposal", "action", "reason", "before", "proposals", "away", "back", "bytes")
 
 
 @app.command()
