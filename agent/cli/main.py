@@ -31,6 +31,7 @@ from agent.cli import (
     locate,
     push,
     queue,
+    review,
     revisions,
     rollback,
     run,
@@ -94,6 +95,7 @@ app.command("run")(run.run)
 app.command("plan")(run.plan)
 app.command("timeline")(timeline.timeline)
 app.add_typer(queue.app, name="queue")
+app.command("review")(review.review)
 app.command("apply")(run.apply)
 app.command("verify")(verify.verify)
 app.command("ask")(ask.ask)

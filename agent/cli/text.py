@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TextIO
 
@@ -19,6 +19,16 @@ JSON_VERSION = 1
 _OUT = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _SPACES = frozenset("\t\n\r\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029")
 _WIDE = frozenset("WF")
+
+Line = tuple[str, str]  # a style and a text
+_STYLES: dict[str, dict[str, object]] = {
+    "strong": {"bold": True},
+    "soft": {"dim": True},
+    "bar": {"reverse": True},
+    "good": {"fg": "green", "bold": True},
+    "bad": {"fg": "red"},
+    "mark": {"bold": True, "underline": True},
+}
 
 
 def safe_text(text: object, *, markup: bool = False) -> str:
@@ -95,6 +105,42 @@ def terminal_width(stream: TextIO | None = None) -> int | None:
     import shutil
 
     return shutil.get_terminal_size().columns
+
+
+def wrapped(text: object, width: int, indent: int = 0) -> list[str]:
+    """`text`, made safe, in lines of at most `width` columns, each with `indent` spaces before it; words that are longer are broken."""
+    room, lines, line = max(8, width - indent), [], ""
+    for word in safe_text(text).split():
+        for part in _parts(word, room):
+            if line and columns(line) + 1 + columns(part) > room:
+                lines.append(line)
+                line = part
+            else:
+                line = f"{line} {part}" if line else part
+    return [" " * indent + found for found in [*lines, *([line] if line else [])]]
+
+
+def _parts(word: str, room: int) -> Iterator[str]:
+    while columns(word) > room:
+        kept = word[:room]
+        while columns(kept) > room:
+            kept = kept[:-1]
+        yield kept
+        word = word[len(kept) :]
+    yield word
+
+
+def screen(lines: Iterable[Line], width: int, *, styled: bool) -> None:
+    """A whole screen of a terminal, in place of what it showed; each line is made safe and cut to `width` columns."""
+    shown = [_styled(style, cut(safe_text(text), width), width, styled) for style, text in lines]
+    print("\x1b[2J\x1b[H" + "\n".join(shown), end="", flush=True)
+
+
+def _styled(style: str, line: str, width: int, styled: bool) -> str:
+    import click
+
+    text = _padded(line, width) if style == "bar" else line
+    return click.style(text, **_STYLES[style]) if styled and style in _STYLES else text  # type: ignore[arg-type]
 
 
 def day(at: datetime | None) -> str:

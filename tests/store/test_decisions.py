@@ -49,7 +49,7 @@ def test_what_was_touched_meanwhile_is_not_decided(store: Store) -> None:
     seen = last_event(store, proposal.id)
     further = fact(publishers=("a.example", "b.example", "c.example"))
     queue.propose(store, draft(further), now=day(1))
-    with pytest.raises(StaleState, match="changed by factd.*publishers.*while you looked"):
+    with pytest.raises(StaleState, match=r"changed by factd.*publishers.*while you looked"):
         decide(store, proposal.id, Decision("approve"), seen=seen, who="eva", now=day(1))
     queue.reject(store, proposal.id, reason="a hoax", who="jan", now=day(1))
     with pytest.raises(StaleState, match=r"rejected by jan \(a hoax\) while you looked"):
