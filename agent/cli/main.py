@@ -39,6 +39,7 @@ from agent.cli import (
     stats,
     timeline,
     verify,
+    web,
 )
 from agent.cli.session import Session
 from agent.cli.text import err
@@ -100,6 +101,7 @@ app.command("apply")(run.apply)
 app.command("verify")(verify.verify)
 app.command("ask")(ask.ask)
 app.command("serve")(serve.serve)
+app.command("web")(web.web)
 app.add_typer(revisions.app, name="revisions")
 app.command("rollback")(rollback.rollback)
 app.command("revert")(rollback.revert)

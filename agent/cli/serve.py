@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.session import Session, session
+from agent.cli.signals import stopped_by_signals
 from agent.cli.text import err
 from agent.errors import FactdError, UsageError
 from agent.store import revisions
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
     from agent.serve.served import Choice
     from agent.settings import ServeSettings, Settings
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 0.2
 
 
@@ -74,7 +69,7 @@ def serve(
         engine.start()
         guard = Guard(wanted.host, key, wanted.body_kb * 1024)
         listener = Listener(engine, guard, _public_name(settings.model.path), socket)
-        with _stopped_by_signals() as caught:
+        with stopped_by_signals() as caught:
             listener.start()
             served = f"revision {engine.current.id}" if engine.current.id else "the base"
             asked.note(f"{served} of {listener.model} is served at {listener.url}; Ctrl-C stops it")
@@ -160,22 +155,3 @@ def _wait(engine: Engine, listener: Listener, caught: list[int]) -> None:
             listener.stop_now()
             engine.finish(now=True, timeout_s=5.0)
     engine.finish(now=len(caught) > 1)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[list[int]]:
-    """The signals that came. A list, not an event: an event's lock may be held by the thread that is interrupted."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
@@ -35,7 +36,7 @@ NOTHING = Markup('<span class="nothing">(nothing)</span>')
 
 def html(view: View) -> str:
     """The whole page. The same view gives the same text."""
-    css, js = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    css, js = _files()
     template = _environment().get_template("report.html")
     return template.render(
         view=view,
@@ -45,6 +46,11 @@ def html(view: View) -> str:
         js=Markup(js),
         policy=policy(css, js),
     )
+
+
+def allowed() -> str:
+    """The policy of the page that `html` makes, for whoever sends it as a header too."""
+    return policy(*_files())
 
 
 def policy(css: str, js: str) -> str:
@@ -63,9 +69,17 @@ def shown(text: object, length: int = _LENGTH) -> Markup:
     if len(line) > length:
         cut = Markup('<span class="cut">… {} characters</span>').format(f"{len(line):,}")
     kept = line[:length]
-    # Most answers are plain; looking at each of their characters would take most of the time that a page takes.
-    safe = Markup.escape(kept) if kept.isascii() and kept.isprintable() else Markup("").join(_visible(kept))
-    return Markup("<bdi>{}</bdi>{}").format(safe, cut)
+    return Markup("<bdi>{}</bdi>{}").format(_safe(kept), cut)
+
+
+def highlighted(text: object, words: str, length: int = _LENGTH) -> Markup:
+    """The same with the first occurrence of `words` marked."""
+    line = " ".join(str(text).split())
+    found = re.search(re.escape(" ".join(words.split())), line, re.IGNORECASE) if words.strip() else None
+    if found is None or found.end() > length or len(line) > length:
+        return shown(text, length)
+    before, middle, after = (_safe(part) for part in (line[: found.start()], found[0], line[found.end() :]))
+    return Markup("<bdi>{}<mark>{}</mark>{}</bdi>").format(before, middle, after)
 
 
 def plain(text: object, length: int = _LENGTH) -> str:
@@ -116,6 +130,16 @@ def _environment() -> Environment:
         "when": when,
     }
     return made
+
+
+def _files() -> tuple[str, str]:
+    css, js = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    return css, js
+
+
+def _safe(line: str) -> Markup:
+    # Most answers are plain; looking at each of their characters would take most of the time that a page takes.
+    return Markup.escape(line) if line.isascii() and line.isprintable() else Markup("").join(_visible(line))
 
 
 def _visible(line: str) -> Iterator[Markup]:

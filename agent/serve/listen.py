@@ -13,30 +13,11 @@ from agent.errors import UsageError
 from agent.serve.app import Front, build
 from agent.serve.engine import Engine
 from agent.serve.guard import Guard
+from agent.serve.sockets import bound
 
 _STARTED_WITHIN_S = 30.0
 _CONNECTIONS = 1000
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket on that address, not yet listening; port 0 is any that is free. Raises UsageError."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        made = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"--host {host}: is no address of this machine ({error.strerror})") from error
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-    except OSError as error:
-        made.close()
-        raise UsageError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); stop what listens there, or choose another"
-            " --port"
-        ) from error
-    return made
+__all__ = ["Listener", "bound"]
 
 
 @dataclass(slots=True)
