@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from agent.cli.text import Line, cut, day, minute, plural, safe_text, wrapped
 from agent.page.links import safe_link
 from agent.page.metrics import spoken
+from agent.page.view import around, readable
 from agent.store.desk import Case
 from agent.types import Article, Belief, Claim
 
@@ -69,7 +70,7 @@ def article_lines(claim: Claim, article: Article | None, width: int) -> list[Lin
         ("soft", article.url) if safe_link(article.url) else ("bad", f"{article.url} (no address of the web)")
     )
     lines.append(("", ""))
-    before, found, after = _around(article.text, claim.sentence)
+    before, found, after = around(article.text, claim.sentence)
     if not found:
         said = "The article does not say this any more (its text was changed); it did when it was read:"
         lines += [("bad", line) for line in wrapped(said, width)]
@@ -126,15 +127,6 @@ def _history(case: Case, width: int) -> Iterator[Line]:
     yield ("strong", "history")
     for event in case.events:
         what = event.target if event.source != event.target else f"{event.target} (unchanged)"
-        why = f": {event.reason}" if event.reason else ""
+        why = f": {readable(event.reason)}" if event.reason else ""
         for line in wrapped(f"{minute(event.at)}  {what} by {event.who}{why}", width, 2):
             yield ("soft", line)
-
-
-def _around(text: str, sentence: str) -> tuple[str, str, str]:
-    """The text before the sentence, the sentence, the text after it; spaces do not count. Without it: (text, "", "")."""
-    whole, wanted = " ".join(text.split()), " ".join(sentence.split())
-    place = whole.find(wanted) if wanted else -1
-    if place < 0:
-        return whole, "", ""
-    return whole[:place], wanted, whole[place + len(wanted) :]

@@ -12,6 +12,8 @@ from agent.page.inputs import Inputs, LeftOut, Past
 from agent.page.metrics import MetricRow, finite, metric_rows
 from agent.types import Asked, Failure, Report
 
+_TIME = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
+
 
 @dataclass(frozen=True, slots=True)
 class Norm:
@@ -110,6 +112,20 @@ def view(inputs: Inputs) -> View:
 def moment(at: datetime) -> str:
     """`2026-03-01T12:00:00Z`"""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def readable(text: str) -> str:
+    """`text` with the exact times that are kept in it as people write them: `2026-03-01 12:00 UTC`."""
+    return _TIME.sub(r"\1 \2 UTC", text)
+
+
+def around(text: str, sentence: str) -> tuple[str, str, str]:
+    """The text before the sentence, the sentence, the text after it; spaces do not count. Without it: (text, "", "")."""
+    whole, wanted = " ".join(text.split()), " ".join(sentence.split())
+    place = whole.find(wanted) if wanted else -1
+    if place < 0:
+        return whole, "", ""
+    return whole[:place], wanted, whole[place + len(wanted) :]
 
 
 def norms(report: Report, wanted: float | None = None) -> tuple[Norm, ...]:

@@ -11,13 +11,18 @@ const go = (to) => {
   cards[at].focus({ preventScroll: true });
   cards[at].scrollIntoView({ block: "nearest" });
 };
+// The proposal that keys are meant for. On a list it must have been chosen first: nothing is approved that nobody looked at.
 const here = () => {
   const focused = cards.findIndex((card) => card.contains(document.activeElement));
   if (focused >= 0) at = focused;
-  if (at < 0 && cards.length > 0) at = 0;
+  if (at < 0 && cards[0]?.matches(".whole")) at = 0;
   return cards[at];
 };
-const form = (key) => (here() === undefined ? null : here().querySelector(`form[data-key="${key}"]`));
+const form = (key) => {
+  const card = here();
+  if (card === undefined) go(0);
+  return card === undefined ? null : card.querySelector(`form[data-key="${key}"]`);
+};
 const open = (found) => {
   if (found === null) return;
   const box = found.closest("details");
@@ -28,7 +33,7 @@ const send = (found) => {
   if (found !== null) found.requestSubmit();
 };
 const keys = {
-  j: () => go(here() === undefined || at < 0 ? 0 : document.activeElement === cards[at] ? at + 1 : at),
+  j: () => go(here() === undefined ? 0 : at + 1),
   k: () => go(here() === undefined ? 0 : at - 1),
   a: () => send(form("a")),
   r: () => open(form("r")),

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from agent.page.html import figure, highlighted, percent, plain, shown, when
 from agent.page.links import safe_link
 from agent.page.metrics import spoken
+from agent.page.view import readable
 
 _FOLDER = Path(__file__).parent
 STATIC = {"desk.css": "text/css; charset=utf-8", "desk.js": "text/javascript; charset=utf-8"}
@@ -40,21 +41,12 @@ class Renderer:
         made.globals |= {"asset": {name: f"/{name}?v={_hash(content)}" for name, content in files.items()}}
         made.filters |= {
             "shown": shown, "plain": plain, "percent": percent, "figure": figure, "spoken": spoken, "when": when,
-            "highlighted": highlighted, "safe_link": safe_link, "day": _day, "query": _query, "part": _part,
+            "highlighted": highlighted, "safe_link": safe_link, "day": _day, "readable": readable, "query": _query, "part": _part,
         }  # fmt: skip
         return cls(made, files)
 
     def page(self, template: str, /, **values: object) -> str:
         return self.environment.get_template(template).render(**values)
-
-
-def around(text: str, sentence: str) -> tuple[str, str, str]:
-    """The text before the sentence, the sentence, the text after it; spaces do not count. Without it: (text, "", "")."""
-    whole, wanted = " ".join(text.split()), " ".join(sentence.split())
-    place = whole.find(wanted) if wanted else -1
-    if place < 0:
-        return whole, "", ""
-    return whole[:place], wanted, whole[place + len(wanted) :]
 
 
 def _day(at: datetime | None) -> Markup:

@@ -11,13 +11,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from agent.errors import UnknownId
 from agent.page.html import allowed, html
 from agent.page.metrics import metric_rows
-from agent.page.view import view
+from agent.page.view import around, view
 from agent.reportfiles import kept, thresholds
 from agent.store import desk, published
 from agent.store.desk import Filter
 from agent.types import Status
 from agent.web.front import Front, number, printable
-from agent.web.render import around
 from agent.web.sessions import Notice, Visitor
 
 STATUSES = ("due", "deferred", *(status for status in get_args(Status) if status != "pending"), "")

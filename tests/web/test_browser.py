@@ -60,7 +60,12 @@ def inside(browser: Browser, site: Site) -> Iterator[Browser]:
 
 def test_keys_decide(inside: Browser, site: Site) -> None:
     assert "token" not in inside.url(), "not in the address any more"
+    inside.press("a")
+    assert inside.run("return document.activeElement.innerText.includes('Borduria')"), "nothing was chosen yet"
     inside.press("j")
+    inside.press("k")
+    with site.store() as store:
+        assert status(store, 1) == "pending"
     inside.press("a")
     inside.until("document.querySelector('.notice')?.innerText.includes('Proposal 1 (Borduria) is approved')")
     assert inside.run("return document.activeElement.matches('article.card')"), "it goes on where it was"
