@@ -271,7 +271,7 @@ def test_packages_are_empty_so_that_importing_one_module_imports_one() -> None:
         "agent.cli.main",
         "agent.cli.timeline",
         "agent.cli.verify",
-        "agent.cli.review",
+        "agent.cli.reviewer",
         "agent.web.app, agent.web.listen, agent.serve.sockets",
         "agent.reportfiles",
     ],

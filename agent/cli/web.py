@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import time
 from pathlib import Path
@@ -58,7 +57,7 @@ def web(
     asked = session(ctx)
     with asked.writing():  # brings an older state up to date, and fails here rather than in the browser
         pass
-    token = secrets.token_urlsafe(32) if token_file is None else _token_of(token_file)
+    token = _new_token() if token_file is None else _token_of(token_file)
     from agent.serve.sockets import bound
 
     with bound(host, port) as listening, stopped_by_signals() as caught:
@@ -103,10 +102,16 @@ def _token_of(path: Path) -> str:
         return _kept_token(path)
     except OSError as error:
         raise UsageError(f"--token-file {path}: cannot be made ({error.strerror})") from error
-    token = secrets.token_urlsafe(32)
+    token = _new_token()
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(f"{token}\n")
     return token
+
+
+def _new_token() -> str:
+    from secrets import token_urlsafe
+
+    return token_urlsafe(32)
 
 
 def _kept_token(path: Path) -> str:

@@ -61,7 +61,9 @@ def inside(browser: Browser, site: Site) -> Iterator[Browser]:
 def test_keys_decide(inside: Browser, site: Site) -> None:
     assert "token" not in inside.url(), "not in the address any more"
     inside.press("a")
-    assert inside.run("return document.activeElement.innerText.includes('Borduria')"), "nothing was chosen yet"
+    assert inside.run("return document.activeElement.innerText.includes('Borduria')"), (
+        "nothing was chosen yet"
+    )
     inside.press("j")
     inside.press("k")
     with site.store() as store:
