@@ -36,6 +36,7 @@ class Keyboard:
             os.set_blocking(end, False)
         self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
         self._handlers = {number: signal.signal(number, _nothing) for number in _SIGNALS}
+        self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, _leave)
         tty.setcbreak(self._fd, termios.TCSADRAIN)
         return self
 
@@ -113,3 +114,8 @@ class Keyboard:
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """In order, so that the terminal is as it was."""
+    raise SystemExit(128 + number)

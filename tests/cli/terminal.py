@@ -24,6 +24,7 @@ class Terminal:
     process: subprocess.Popen[bytes]
     master: int
     output: str = ""
+    at_start: tuple[object, ...] = ()  # what the terminal does with input and output
     seen: int = 0  # how much of the output a `wait` has been satisfied with
 
     @classmethod
@@ -32,6 +33,7 @@ class Terminal:
     ) -> Terminal:
         master, slave = os.openpty()
         _resize(master, width, height)
+        before = _settings(master)
         process = subprocess.Popen(
             [sys.executable, "-m", "agent.cli.main", *map(str, arguments)],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -39,7 +41,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **environ},
         )  # fmt: skip
         os.close(slave)
-        return cls(process, master)
+        return cls(process, master, at_start=before)
 
     def resize(self, width: int, height: int) -> None:
         _resize(self.master, width, height)
@@ -47,9 +49,8 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
-    def settings(self) -> list[object]:
-        """What the terminal does with input and output."""
-        return list(termios.tcgetattr(self.master)[:4])
+    def settings(self) -> tuple[object, ...]:
+        return _settings(self.master)
 
     def screen(self) -> str:
         """What is on the screen, without styles."""
@@ -94,3 +95,7 @@ class Terminal:
 
 def _resize(master: int, width: int, height: int) -> None:
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
+def _settings(master: int) -> tuple[object, ...]:
+    return tuple(termios.tcgetattr(master)[:4])

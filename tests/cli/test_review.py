@@ -131,9 +131,8 @@ def test_keys_typed_ahead_decide_nothing_unseen(world: World, start: Start) -> N
 
 def test_broken_off_nothing_is_decided_and_the_terminal_is_as_before(world: World, start: Start) -> None:
     terminal = start()
-    before = terminal.settings()
     terminal.wait(FIRST)
-    assert terminal.settings() != before, "single keys"
+    assert terminal.settings() != terminal.at_start, "single keys"
     terminal.press("r")
     terminal.wait("reject, why")
     terminal.press("half a rea\x03")
@@ -148,6 +147,7 @@ def test_broken_off_nothing_is_decided_and_the_terminal_is_as_before(world: Worl
     terminal.wait("is no time")
     terminal.press("\x03")
     assert terminal.end() == 130
+    assert terminal.settings() == terminal.at_start
     assert "nothing decided; 3 proposals left" in terminal.output
     assert decided(world) == []
 
@@ -166,6 +166,17 @@ def test_it_follows_the_size_of_the_window(world: World, start: Start) -> None:
     terminal.wait(FIRST)
     terminal.press("q")
     assert terminal.end() == 0
+
+
+def test_ended_from_outside_it_leaves_the_terminal_as_it_was(world: World, start: Start) -> None:
+    terminal = start()
+    terminal.wait(FIRST)
+    terminal.press("a")
+    terminal.wait("proposal 3 approved")
+    terminal.process.terminate()
+    assert terminal.end() == 143
+    assert terminal.settings() == terminal.at_start
+    assert decided(world) == [(3, "approve", "")]
 
 
 def test_when_the_terminal_goes_away_it_ends(world: World, start: Start) -> None:

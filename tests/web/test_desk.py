@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from html import unescape
 from urllib.parse import quote
@@ -109,6 +110,17 @@ def test_somebody_was_faster_and_what_was_typed_is_still_there(visitor: Visitor)
     assert "approved by" in answer.text and "jan" in answer.text
     with visitor.site.store() as store:
         assert status(store, 1) == "approved"
+
+
+def test_of_many_decisions_at_once_one_is_made(visitor: Visitor) -> None:
+    form = visitor.form("/proposals/1", "/proposals/1/approve") | {"reason": "first come"}
+    ways = ["approve", "reject"] * 6
+    with ThreadPoolExecutor(6) as pool:
+        codes = list(pool.map(lambda way: visitor.post(f"/proposals/1/{way}", form).status_code, ways))
+    assert sorted(codes) == [303] + [409] * 11
+    with visitor.site.store() as store:
+        assert len(queue.events(store, 1)) == 2
+        assert [e.kind for e in ledger.entries(store)] == ["published", "decided"]
 
 
 def test_rollback_moves_the_pointer_once(visitor: Visitor) -> None:
