@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import unicodedata
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cli.progress import ProgressLine, shows_progress
-from agent.cli.text import columns, cut, emit, safe_text, table
+from agent.cli.text import columns, cut, emit, safe_text, screen, table, wrapped
 
 HOSTILE = [
     "\x1b]0;owned\x07",
@@ -120,3 +122,21 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
     with ProgressLine(False, stream) as line:
         line("read", 1, 1)
     assert stream.getvalue() == ""
+
+
+@given(st.text(max_size=200), st.integers(12, 100), st.integers(0, 4))
+def test_wrapped_lines_fit_and_lose_no_letter(text: str, width: int, indent: int) -> None:
+    lines = wrapped(text, width, indent)
+    assert all(columns(line) <= width and safe_text(line) == line for line in lines)
+    assert "".join("".join(lines).split()) == "".join(safe_text(text).split())
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "bar", "mark", "bad", "none"]), st.text(max_size=60)), max_size=4)
+)
+def test_a_screen_has_no_sequences_but_its_own(lines: list[tuple[str, str]]) -> None:
+    with redirect_stdout(io.StringIO()) as caught:
+        screen(lines, 40, styled=True)
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", caught.getvalue().removeprefix("\x1b[2J\x1b[H"))
+    assert not [c for c in printed if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs")]
+    assert printed.count("\n") == max(0, len(lines) - 1)
