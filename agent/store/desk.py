@@ -11,7 +11,7 @@ from agent.store import articles, queue
 from agent.store.codec import belief_of, to_text, to_time
 from agent.store.db import Row, Store, Value
 from agent.store.decisions import ACTIONS, Action, last_event
-from agent.store.moves import OPEN, Event, proposal_in
+from agent.store.moves import OPEN, Event, event_in, proposal_in
 from agent.types import Article, Belief, Claim, EditRequest, Proposal
 
 PAGE_SIZE = 20
@@ -164,12 +164,11 @@ def beliefs(store: Store, text: str = "", number: int = 1, size: int = PAGE_SIZE
 
 def happened(store: Store, number: int = 1, size: int = PAGE_SIZE) -> Page[Happened]:
     """Everything that was done to proposals, the newest first."""
-    columns = "proposal_event JOIN proposal ON proposal.id = proposal_id"
-    return _paged(
-        store, columns, "1", (), "proposal_event.id DESC", (number, size),
-        lambda rows: (Happened(proposal_in(row), _event(row)) for row in rows),
-        "proposal.*, at, who, from_status, to_status, proposal_event.reason AS why, proposal_id",
-    )  # fmt: skip
+
+    def made(rows: list[Row]) -> Iterable[Happened]:
+        return (Happened(queue.get(store, row["proposal_id"]), event_in(row)) for row in rows)
+
+    return _paged(store, "proposal_event", "1", (), "id DESC", (number, size), made)
 
 
 def subject(store: Store, name: str) -> tuple[Track, ...]:
@@ -206,7 +205,6 @@ def _paged(
     order: str,
     place: tuple[int, int],
     made: Callable[[list[Row]], Iterable[T]],
-    columns: str = "*",
 ) -> Page[T]:
     """`place`: which page, of which size."""
     number, size = place
@@ -214,7 +212,7 @@ def _paged(
         total = int(cast(Row, store.row(f"SELECT count(*) AS n FROM {table} WHERE {where}", values))["n"])
         number = min(max(1, number), max(1, -(-total // size)))
         rows = store.rows(
-            f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",
+            f"SELECT * FROM {table} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",
             (*values, size, (number - 1) * size),
         )
     return Page(tuple(made(rows)), total, number, size)
@@ -243,9 +241,3 @@ def _text(text: str) -> tuple[str, tuple[Value, ...]]:
     columns = ("subject", "object", "target_old")
     either = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
     return f" AND ({either})", (f"%{escaped}%",) * len(columns)
-
-
-def _event(row: Row) -> Event:
-    return Event(
-        row["proposal_id"], to_time(row["at"]), row["who"], row["from_status"], row["to_status"], row["why"]
-    )
