@@ -1,124 +1,189 @@
 """The clock of `factd run`: every so often one round of the pipeline. What is due comes from the database,
 not from here.
 
-A round runs in one thread of its own, with its own connection to the database. Being told to stop ends it at
-its next step: what it had taken goes back to approved, and the next start goes on from there.
+A round runs in one thread of its own, with its own connection to the database: there is one worker for the model. Being told to
+stop ends it at its next step: what it had taken goes back to approved, and the next start goes on from there.
+
+Once a second the main thread looks at its clocks, hands a round that is due to that thread, and tells systemd that all is well, as
+long as rounds get on. A round is due by elapsed time, which nobody sets: after a night's sleep there is one at once, however many
+were missed, and a clock that is set back neither stalls nor repeats one. APScheduler runs the rounds, one at a time.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from types import FrameType
+from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.date import DateTrigger
 
-from agent.errors import FactdError
-from agent.pipeline import Gathered, gather
-from agent.revise import Revised, apply
-from agent.store import queue, revisions
-from agent.store.db import Store, open_store
-from agent.workshop import Workshop
+from agent.notify import Notifier
+from agent.pulse import Clocks, Pulse, elapsed_s
+from agent.rhythm import Moment, first_wait_s, leap, span, wait_s
+from agent.rounds import NextAt, Stopped, counts, explained, noted, summary
+from agent.store import rounds
+from agent.store.db import open_store
+from agent.store.lock import daemon_lock
+from agent.workshop import Clock, Workshop
 
-Tell = Callable[[str], None]
 _STOPPED = {signal.SIGTERM: 0, signal.SIGINT: 130}
+# APScheduler goes by the UTC clock. A date that has passed on every clock means now.
+_NOW = datetime(1970, 1, 2, tzinfo=UTC)
+_log = logging.getLogger(__name__)
 
 
-class Stopped(BaseException):
-    """Raised inside a round at its next step after the daemon was told to stop; no `except Exception` may
-    swallow it.
-    """
+def clocks(utc: Clock) -> Clocks:
+    """The machine's clocks, the moment by `utc`."""
+    return lambda: Moment(utc(), elapsed_s(), time.monotonic())
 
 
-def round_(shop: Workshop) -> tuple[Gathered, Revised | None]:
-    """Gather, then apply where there is something to apply: approved, or left half done by a run that was
-    killed.
-    """
-    found = gather(shop)
-    return found, apply(shop) if has_work(shop.store) else None
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What goes round: `every_s` between two rounds, and `pulse`, which says whether it gets on. `look_s`: between two looks at the clocks."""
+
+    shop: Workshop
+    every_s: float
+    pulse: Pulse
+    notifier: Notifier = field(default_factory=Notifier)
+    look_s: float = 1.0
 
 
-def has_work(store: Store) -> bool:
-    """Whether `apply` would do anything: proposals that are approved or held by a dead worker, a set of live
-    facts that the current revision does not have, or a link that a killed run left behind.
-    """
-    if queue.proposals(store, "approved", "editing", "verified"):
-        return True
-    held = {p.id for p in revisions.members(store, revisions.current(store).id)}
-    return {p.id for p in queue.proposals(store, "live")} != held or not revisions.link_is_right(store)
+def daemon_of(shop: Workshop, notifier: Notifier | None = None) -> Daemon:
+    """The daemon that the settings describe."""
+    wanted = shop.settings.daemon
+    pulse = Pulse(60 * wanted.stuck_minutes, clocks(shop.clock))
+    return Daemon(shop, 60 * wanted.poll_minutes, pulse, notifier or Notifier())
 
 
-def serve(shop: Workshop, *, every_s: float, tell: Tell, stop: threading.Event | None = None) -> int:
-    """Run rounds until SIGTERM (returns 0), SIGINT (130) or `stop` is set (0). `tell` gets one line per
-    round.
+def serve(daemon: Daemon, stop: threading.Event | None = None) -> int:
+    """Run rounds until SIGTERM (returns 0), SIGINT (130) or `stop` is set (0). Every event is logged.
 
     The first round starts at once. A round that takes longer than the interval is followed by one, not by all
-    it missed. An error ends its round, is told, and the next round tries again.
+    it missed. An error ends its round and is noted; the next waits the longer, the more there were in a row. Raises LockHeld where
+    there is a daemon on this state already.
     """
     stop = stop or threading.Event()
     caught: list[int] = []
     scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(max_workers=1)})
-    scheduler.add_job(
-        _round_in_thread,
-        IntervalTrigger(seconds=every_s, timezone=UTC),
-        args=(shop, tell, stop),
-        next_run_time=shop.clock(),
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=None,
-    )
-    with _signals(stop, caught):
+    with daemon_lock(daemon.shop.store.folder), _signals(stop, caught):
+        lost = rounds.lost_in_a_row(daemon.shop.store)
+        if wait := first_wait_s(daemon.every_s, lost):
+            _say(logging.WARNING, "waiting", f"{lost} rounds in a row ended with their process; the first round"
+                 f" waits {span(wait)}", lost=lost, wait_s=wait)  # fmt: skip
+        daemon.pulse.plan(daemon.pulse.look().elapsed_s + wait)
         scheduler.start()
+        daemon.notifier.ready("started")
+        _say(logging.INFO, "started", f"a round every {span(daemon.every_s)} over"
+             f" {len(daemon.shop.settings.sources)} sources", sources=len(daemon.shop.settings.sources))  # fmt: skip
         try:
-            while not stop.wait(1.0):
-                pass
+            _watch(daemon, scheduler, stop)
         finally:
+            daemon.notifier.stopping("ending the round in progress")
+            _say(logging.INFO, "stopping", "told to stop; the round in progress ends at its next step")
             stop.set()
             scheduler.shutdown(wait=True)
+            _say(logging.INFO, "stopped", "stopped; nothing is lost")
     return _STOPPED.get(signal.Signals(caught[0]), 0) if caught else 0
 
 
-def _round_in_thread(shop: Workshop, tell: Tell, stop: threading.Event) -> None:
+def _watch(daemon: Daemon, scheduler: BackgroundScheduler, stop: threading.Event) -> None:
+    """Until told to stop: look at the clocks, start what is due, feed the watchdog while rounds get on."""
+    pulse, fed_s, was_moving = daemon.pulse, float("-inf"), True
+    before = pulse.look()
+    while not stop.wait(min(daemon.look_s, daemon.every_s)):
+        now = pulse.look()
+        if found := leap(before, now):
+            _say(logging.WARNING, "clock", str(found), slept_s=found.slept_s, set_s=found.set_s)
+            if found.set_s >= daemon.every_s and not pulse.beat.running:
+                pulse.plan(now.elapsed_s)  # sources go by the UTC clock, and may be due by now
+        before = now
+        if pulse.is_due(now):
+            pulse.begin()
+            scheduler.add_job(
+                _round_in_thread,
+                DateTrigger(_NOW),
+                args=(daemon, stop),
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+        moving = pulse.is_moving()
+        if moving and now.awake_s - fed_s >= daemon.notifier.watchdog_s / 3:
+            daemon.notifier.alive()
+            fed_s = now.awake_s
+        if was_moving and not moving:
+            told = f"the round made no step for {span(pulse.stuck_s)} ({pulse.beat.stage}); the watchdog is not fed"
+            _say(logging.ERROR, "stuck", told, stage=pulse.beat.stage)
+        was_moving = moving
+
+
+def _round_in_thread(daemon: Daemon, stop: threading.Event) -> None:
+    shop, pulse = daemon.shop, daemon.pulse
+    began_s = pulse.clocks().elapsed_s
+    due_s = began_s + daemon.every_s
+
     def progress(stage: str, done: int, total: int) -> None:
+        pulse.step(stage)
         if stop.is_set():
             raise Stopped
         shop.progress(stage, done, total)
 
-    if stop.is_set():  # the clock may start one more round before it is stopped itself
-        return
+    def next_at(errors: int) -> datetime:
+        nonlocal due_s
+        ended_s = pulse.clocks().elapsed_s
+        wait = wait_s(daemon.every_s, errors, ended_s - began_s)
+        due_s = ended_s + wait
+        return shop.clock() + timedelta(seconds=wait)
+
+    try:
+        if stop.is_set():  # it may have been told between two looks
+            return
+        _round(daemon, replace(shop, progress=progress), next_at)
+    finally:
+        pulse.plan(due_s)
+
+
+def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:
+    """One round with a connection of this thread's own. Whatever ends it is told, and ends no more than it."""
+    started_s = time.monotonic()
     try:
         with open_store(shop.store.folder, shop.clock()) as store:
-            found, revised = round_(replace(shop, store=store, progress=progress))
-        tell(summary(found, revised))
-    except Stopped:
-        tell("stopping: the round in progress was given up, its proposals are approved again")
-    except FactdError as error:
-        tell(f"error: {error}")
+            found, revised = noted(replace(shop, store=store), next_at)
+    except Stopped as stopped:
+        _say(logging.INFO, "round_stopped", f"stopping: {explained(stopped)}")
+        return
     except Exception as error:
-        tell(f"error: unexpected {type(error).__name__}: {error}; the next round tries again")
+        trace = error if os.environ.get("FACTD_TRACEBACK") else None
+        _say(
+            logging.ERROR,
+            "round_failed",
+            f"error: {explained(error)}",
+            trace=trace,
+            kind=type(error).__name__,
+        )
+        daemon.notifier.status(f"the last round failed: {type(error).__name__}")
+        return
+    told = summary(found, revised)
+    _say(
+        logging.INFO, "round", told, seconds=round(time.monotonic() - started_s, 1), **counts(found, revised)
+    )
+    daemon.notifier.status(told.partition(";")[0])
 
 
-def summary(found: Gathered, revised: Revised | None) -> str:
-    """One line on a round."""
-    parts = [
-        f"{len(found.fetched)} polled, {len(found.new)} proposed, {len(found.approved)} approved by rule"
-    ]
-    parts += [f"source {failure.source}: {failure.message}" for failure in found.failures]
-    if failed := found.reading.failed:
-        parts.append(f"the extractor's model gave no usable answer to {len(failed)} articles: {failed[-1]}")
-    if revised is not None and revised.revision is not None:
-        parts.append(f"revision {revised.revision.id} is served, {len(revised.added)} added")
-    if revised is not None and revised.returned:
-        parts.append(f"{len(revised.returned)} pending again: their pages no longer say so")
-    if revised is not None and revised.failed:
-        parts.append(f"{len(revised.failed)} failed verification")
-    return "; ".join(parts)
+def _say(
+    level: int, event: str, message: str, /, *, trace: BaseException | None = None, **fields: object
+) -> None:
+    """One event of the log: its name and fields are for programs."""
+    _log.log(level, "%s", message, exc_info=trace, extra={"event": event, "fields": fields})
 
 
 @contextmanager

@@ -90,13 +90,23 @@ class VerifySettings:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSettings:
-    """`poll_minutes`: between two rounds; which sources are due in a round comes from the database."""
+    """`factd run`. `poll_minutes`: between two rounds; which sources are due in a round comes from the database. `port`: of the status
+    page, /healthz, /readyz and /metrics; None for none. `host`: the address they listen on. `stuck_minutes`: a round that makes no step for so
+    long is stuck. `log`: the form of the lines on stderr.
+    """
 
     poll_minutes: float = 15.0
+    port: int | None = None
+    host: str = "127.0.0.1"
+    stuck_minutes: float = 60.0
+    log: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:
-        if not self.poll_minutes > 0:
-            raise ConfigError(f"daemon.poll_minutes must be more than zero, got {self.poll_minutes}")
+        for name in ("poll_minutes", "stuck_minutes"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"daemon.{name} must be more than zero, got {getattr(self, name)}")
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise ConfigError(f"daemon.port must be between 0 and 65535, or null for none; got {self.port}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ RULES: dict[str, set[str]] = {
     "policy": {"errors"},
     "typed": {"errors", "strict"},
     "descent": set(),
+    "rhythm": set(),
+    "pulse": {"rhythm"},
+    "notify": set(),
+    "redact": {"settings"},
     "wikibase": set(),
     "relations": {"types", "errors", "strict"},
     "catalogue": {"types", "errors", "strict"},
@@ -69,6 +73,7 @@ UPSTAIRS = {
     "recheck",
     "reportfiles",
     "daemon",
+    "rounds",
     "workshop",
     "material",
     "bench",
@@ -115,6 +120,7 @@ THIRD_PARTY: dict[str, set[str]] = {
 }
 PURE = (
     "types",
+    "rhythm",
     "descent",
     "wikibase",
     "policy",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.explain import skip_lines
-from agent.cli.progress import ProgressLine
 from agent.cli.session import Session, session
 from agent.cli.text import day, emit, err, out, out_lines, plural, table, terminal_width
 from agent.cli.views import proposal_record, report_record, skip_record
@@ -63,20 +60,33 @@ def run(
     ctx: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="One round, then leave.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout (with --once).")] = False,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="text|json", help="The form of the log's lines on stderr.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", metavar="N", min=0, max=65535, help="Status page, /healthz, /readyz, /metrics."
+        ),
+    ] = None,
 ) -> None:
     """Read the news, queue proposals, put approved ones into the model. Without --once: again and again,
     until stopped.
     """
     if json and not once:
         raise UsageError("--json goes with --once")
+    if once and (log is not None or port is not None):
+        raise UsageError("--log and --port go without --once")
     if not once:
-        _serve(session(ctx))
+        from agent.cli.daemon import serve
+
+        serve(session(ctx), log=log, port=port)
         return
-    from agent.daemon import round_
+    from agent.rounds import noted
 
     asked = session(ctx)
     with asked.working() as shop:
-        found, revised = round_(shop)
+        found, revised = noted(shop)
     _tell_sources(found)
     _tell_extractor(asked, found)
     if json:
@@ -115,28 +125,6 @@ def apply(
     else:
         _show_revised(asked, revised)
     _leave(revised)
-
-
-def _serve(asked: Session) -> None:
-    from agent.daemon import serve
-
-    with asked.working() as shop:
-        minutes, sources = shop.settings.daemon.poll_minutes, plural(len(shop.settings.sources), "source")
-        asked.note(f"factd runs every {minutes:g} minutes over {sources}; Ctrl-C stops it")
-        code = serve(shop, every_s=60 * minutes, tell=_teller(shop.progress))
-    asked.note("stopped; nothing is lost")
-    raise typer.Exit(code)
-
-
-def _teller(progress: object) -> Callable[[str], None]:
-    """Prints a line where the progress line stands, which goes on below it."""
-
-    def tell(line: str) -> None:
-        if isinstance(progress, ProgressLine):
-            progress.clear()
-        err(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}")
-
-    return tell
 
 
 def _show_plan(asked: Session, found: Gathered, explain: bool) -> None:

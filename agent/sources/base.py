@@ -8,7 +8,7 @@ first and the state second, so that a crash between the two costs a re-fetch and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agent.types import Article, FeedState, SourceSpec
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetched", "Source", "SourceSpec", "is_due", "new_state", "state_for"]
 
+# So far a clock may be corrected without anybody noticing.
+_CLOCK_SLACK = timedelta(minutes=5)
 FetchStatus = Literal["ok", "not_modified", "error", "gone"]
 
 
@@ -67,7 +69,12 @@ def state_for(spec: SourceSpec, state: FeedState | None) -> FeedState:
 def is_due(spec: SourceSpec, state: FeedState | None, now: datetime) -> bool:
     """Whether a source wants polling: never polled or reconfigured, or its time has come.
 
-    A gone feed stays gone until its url in the settings changes.
+    A gone feed stays gone until its url in the settings changes. One that was polled in the future is due: the clock ran ahead then
+    and was set back, and its time might not come for years.
     """
     known = state_for(spec, state)
-    return not known.gone and (known.next_poll_at is None or known.next_poll_at <= now)
+    if known.gone:
+        return False
+    if known.polled_at is not None and known.polled_at > now + _CLOCK_SLACK:
+        return True
+    return known.next_poll_at is None or known.next_poll_at <= now

@@ -74,12 +74,26 @@ def places_and_pins(conn: sqlite3.Connection) -> None:
     conn.execute("ALTER TABLE revision ADD COLUMN removed_at TEXT")
 
 
+def rounds(conn: sqlite3.Connection) -> None:
+    """When `factd run` went round, and what came of it."""
+    conn.execute(
+        """
+        CREATE TABLE round (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, started_at TEXT NOT NULL, ended_at TEXT, outcome TEXT NOT
+            NULL CHECK (outcome IN ('running', 'ok', 'error', 'stopped', 'lost')), took_s REAL NOT NULL,
+            errors INTEGER NOT NULL, next_at TEXT, message TEXT NOT NULL, counts TEXT NOT NULL
+        ) STRICT
+        """
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first,
     skips_and_stages,
     copies_and_returns,
     where_feeds_began,
     places_and_pins,
+    rounds,
 )
 
 

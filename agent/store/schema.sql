@@ -1,4 +1,4 @@
--- The state of factd: what was read, what is proposed, what the model was made of. Version 5.
+-- The state of factd: what was read, what is proposed, what the model was made of. Version 6.
 --
 -- This file is what a new database is made from; `migrations.py` brings an older one to the same shape, and a
 -- test compares the two. Every time is ISO-8601 text in UTC with microseconds and "+00:00", so that text
@@ -276,3 +276,19 @@ CREATE TABLE article_copy (
     publisher  TEXT NOT NULL,
     PRIMARY KEY (article_id, source, publisher)
 ) STRICT, WITHOUT ROWID;
+
+------------------------------------------------------------------------------- version 6: the rounds of `factd run`
+
+-- outcome: 'running' until it ends; 'stopped': told to stop; 'lost': its process ended before it did.
+-- errors: how many in a row were lost or ended in an error, this one included. Old rows are removed.
+CREATE TABLE round (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_at TEXT NOT NULL,
+    ended_at   TEXT,
+    outcome    TEXT NOT NULL CHECK (outcome IN ('running', 'ok', 'error', 'stopped', 'lost')),
+    took_s     REAL NOT NULL,
+    errors     INTEGER NOT NULL,
+    next_at    TEXT,                       -- when the next one is due, where somebody knows
+    message    TEXT NOT NULL,
+    counts     TEXT NOT NULL               -- JSON: what it found, name -> number
+) STRICT;

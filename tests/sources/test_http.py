@@ -402,6 +402,18 @@ def test_a_new_state_is_due_and_keeps_its_time(site: Site) -> None:
     assert not is_due(spec, later, NOW) and is_due(spec, later, NOW + timedelta(seconds=1))
 
 
+def test_a_clock_that_was_set_back_does_not_keep_a_source_waiting_for_years(site: Site) -> None:
+    spec = site.spec("/f")
+    year = NOW + timedelta(days=365)
+    polled = FeedState(
+        "local", spec.url, polled_at=year, next_poll_at=year + timedelta(hours=1), origin=spec.url
+    )
+    assert not is_due(spec, polled, year)
+    assert is_due(spec, polled, NOW)
+    assert not is_due(spec, replace(polled, gone=True), NOW)
+    assert not is_due(spec, polled, year - timedelta(minutes=1))  # a correction of the clock is no such leap
+
+
 def test_a_state_of_an_older_version_is_kept_where_its_url_is_still_the_settings() -> None:
     spec = SourceSpec("local", "https://a.example/")
     same = FeedState("local", spec.url, etag='"x"', gone=True)

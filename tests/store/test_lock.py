@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import LockHeld, StoreError
-from agent.store.lock import worker_lock
+from agent.store.lock import daemon_lock, daemon_pid, worker_lock
 
 HOLD = (
     "import sys, time, pathlib; from agent.store.lock import worker_lock\n"
@@ -40,3 +40,22 @@ def test_it_is_free_again_after_an_error(tmp_path: Path) -> None:
 def test_without_a_folder_there_is_no_lock(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened"), worker_lock(tmp_path / "missing"):
         pass
+
+
+def test_everybody_can_see_whether_a_daemon_runs(tmp_path: Path) -> None:
+    assert daemon_pid(tmp_path) is None
+    hold = HOLD.replace("worker_lock", "daemon_lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert daemon_pid(tmp_path) == other.pid
+        with worker_lock(tmp_path):  # a person may still apply
+            pass
+        with pytest.raises(LockHeld, match=f"process {other.pid}"), daemon_lock(tmp_path):
+            pass
+        other.send_signal(signal.SIGKILL)
+    assert daemon_pid(tmp_path) is None
+    with daemon_lock(tmp_path):
+        assert daemon_pid(tmp_path) == os.getpid()
