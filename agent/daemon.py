@@ -173,9 +173,11 @@ def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:
         daemon.notifier.status(f"the last round failed: {type(error).__name__}")
         return
     told = summary(found, revised)
-    _say(
-        logging.INFO, "round", told, seconds=round(time.monotonic() - started_s, 1), **counts(found, revised)
-    )
+    numbers: dict[str, Any] = {
+        "seconds": round(time.monotonic() - started_s, 1),
+        **counts(found, revised),
+    }
+    _say(logging.INFO, "round", told, **numbers)
     daemon.notifier.status(told.partition(";")[0])
 
 

@@ -7,6 +7,7 @@ form of one goes as well: a feed that moved may have a token in its new url.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
@@ -14,6 +15,8 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 from agent.settings import Settings
 
 HIDDEN = "***"
+# Control, format (bidi, zero-width, tags), surrogates, private use, line and paragraph separators.
+_OUT = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # A shorter one is found by its place in a url only: hiding every "ab" would hide the log.
 _SHORTEST = 4
 _NAME = r"[\w.%-]*(?:token|key|secret|passw|pwd|auth|signature|\bsig\b|session|credential)[\w.%-]*"
@@ -26,7 +29,7 @@ _FORMS = (
         re.compile(r"(?i)\b((?:x-)?(?:api|access|secret|auth)[-_ ]?(?:key|token)['\"]?\s*[:=]\s*['\"]?)[^\s'\",;&]+"),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"(?i)\b((?:password|passwd|pwd|secret)['\"]?\s*[:=]\s*['\"]?)[^\s'\",;&]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"(?i)\b((?:(?:password|passwd|pwd|secret)['\"]?\s*[:=]\s*|token=)['\"]?)[^\s'\",;&]+"), rf"\1{HIDDEN}"),
     (re.compile(r"\bsk-[A-Za-z0-9_-]{12,}"), HIDDEN),
 )  # fmt: skip
 _SECRET_NAME = re.compile(rf"(?i)^{_NAME}$")
@@ -50,6 +53,12 @@ class Redactor:
         for form, instead in _FORMS:
             text = form.sub(instead, text)
         return text
+
+
+def plain(text: str) -> str:
+    """`text` as one line without control and format characters: they could split a secret, or deceive the eye."""
+    spaced = (" " if c.isspace() else c for c in text)
+    return "".join(c for c in spaced if unicodedata.category(c) not in _OUT)
 
 
 def redactor_for(settings: Settings, environ: Mapping[str, str]) -> Redactor:

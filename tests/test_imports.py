@@ -29,7 +29,9 @@ RULES: dict[str, set[str]] = {
     "typed": {"errors", "strict"},
     "descent": set(),
     "rhythm": set(),
+    "health": {"rhythm"},
     "pulse": {"rhythm"},
+    "loopback": set(),
     "notify": set(),
     "redact": {"settings"},
     "wikibase": set(),
@@ -74,6 +76,8 @@ UPSTAIRS = {
     "reportfiles",
     "daemon",
     "rounds",
+    "standing",
+    "watch",
     "workshop",
     "material",
     "bench",
@@ -121,6 +125,8 @@ THIRD_PARTY: dict[str, set[str]] = {
 PURE = (
     "types",
     "rhythm",
+    "health",
+    "loopback",
     "descent",
     "wikibase",
     "policy",
@@ -263,6 +269,7 @@ def test_packages_are_empty_so_that_importing_one_module_imports_one() -> None:
         "cli",
         "serve",
         "web",
+        "watch",
     ):
         tree = ast.parse((ROOT / Path(*package.split(".")) / "__init__.py").read_text(encoding="utf-8"))
         assert all(isinstance(node, ast.Expr) for node in tree.body), package
@@ -275,6 +282,8 @@ def test_packages_are_empty_so_that_importing_one_module_imports_one() -> None:
         "agent.config",
         "agent.decide",
         "agent.cli.main",
+        "agent.cli.status",
+        "agent.watch.server",
         "agent.cli.timeline",
         "agent.cli.verify",
         "agent.cli.reviewer",

@@ -37,6 +37,7 @@ from agent.cli import (
     run,
     serve,
     stats,
+    status,
     timeline,
     verify,
     web,
@@ -94,6 +95,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(feeds.app, name="feeds")
 app.command("run")(run.run)
 app.command("plan")(run.plan)
+app.command("status")(status.status)
 app.command("timeline")(timeline.timeline)
 app.add_typer(queue.app, name="queue")
 app.command("review")(review.review)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from agent.errors import RequestRefused
+from agent.loopback import is_local, is_loopback
 
-_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+__all__ = ["Guard", "is_loopback"]
 _BODY_TIMEOUT_S = 30.0
 
 
@@ -35,7 +35,7 @@ class Guard:
 
     def check_host(self, request: Request) -> None:
         """A page of the web can give its own name our address (DNS rebinding); its Host header still tells."""
-        if is_loopback(self.host) and not _is_local(request.headers.get("host", "")):
+        if is_loopback(self.host) and not is_local(request.headers.get("host", "")):
             raise RequestRefused("the Host header names no address of this machine", code="invalid_host")
 
     def knows(self, request: Request) -> bool:
@@ -70,23 +70,3 @@ class Guard:
 
     def _too_large(self) -> RequestRefused:
         return RequestRefused(f"the body is larger than {self.body_bytes} bytes (serve.body_kb)", status=413)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _is_local(header: str) -> bool:
-    """Whether a Host header names this machine, with any port."""
-    name = header.strip().lower()
-    if name.startswith("["):
-        name, closed, _ = name[1:].partition("]")
-        if not closed:
-            return False
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
-    return name.rstrip(".") in _NAMES or is_loopback(name)
