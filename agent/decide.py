@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from agent.catalogue import Catalogue
 from agent.choose import Key, choose, claim_ids, say
-from agent.eligible import Names, fold, index, is_protected, listed, refuse_object, refuse_subject
+from agent.eligible import Names, fold, index, listed, refuse_object, refuse_subject
 from agent.errors import InputError
-from agent.policy import AutoRule, Policy
+from agent.policy import Policy
 from agent.relations import Relation
 from agent.types import Article, Belief, Claim, Copy, Fact, FactKey, Proposal, Skip
 from agent.voices import Channel, Evidence
@@ -92,28 +92,6 @@ def propose(
     return Proposal(
         id=0, fact=fact, status="pending", reason=reason, target_old=belief.majority, created_at=now
     )
-
-
-def auto_approve(proposal: Proposal, policy: Policy, now: datetime) -> AutoRule | None:
-    """The first written rule that lets a pending proposal pass without a person; None, the default, if
-    there is none.
-    """
-    fact = proposal.fact
-    deferred = proposal.not_before_at is not None and now < proposal.not_before_at
-    if proposal.status != "pending" or deferred:
-        return None
-    if is_protected(fact.subject, policy) or is_protected(fact.object, policy):
-        return None
-    waited = timedelta(0) if proposal.created_at is None else now - proposal.created_at
-    for rule in policy.auto_approve:
-        counted = {p for p in fact.publishers if not rule.publishers or p in rule.publishers}
-        if (
-            (not rule.relations or fact.relation in rule.relations)
-            and len(counted) >= rule.min_publishers
-            and waited >= timedelta(hours=rule.min_age_h)
-        ):
-            return rule
-    return None
 
 
 def evidence_of(

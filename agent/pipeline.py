@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 from agent import decide
+from agent.approve import Ruling, rule_on
 from agent.caps import limit
 from agent.evidence import heard
 from agent.faults import fault
@@ -46,7 +47,9 @@ READER = "rules-2"
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What one round of reading the news came to. `new` are the proposals it made pending."""
+    """What one round of reading the news came to. `new` are the proposals it made pending, `rulings` what the written rules say of
+    each that waited, by its id.
+    """
 
     fetched: tuple[Fetched, ...]
     claims: int
@@ -54,6 +57,7 @@ class Gathered:
     skips: tuple[Skip, ...]
     approved: tuple[Proposal, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    rulings: Mapping[int, Ruling] = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[Fetched, ...]:
@@ -66,7 +70,9 @@ def gather(shop: Workshop, *, everything: bool = False) -> Gathered:
     reading = read(shop)
     outcomes = merge(shop)
     new, skips = propose(shop, outcomes)
-    return Gathered(fetched, reading.claims, new, skips, auto_approve(shop), reading)
+    rulings = approve_by_rule(shop)
+    approved = tuple(queue.get(shop.store, i) for i, ruling in rulings.items() if ruling.rule)
+    return Gathered(fetched, reading.claims, new, skips, approved, reading, rulings)
 
 
 def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
@@ -192,22 +198,38 @@ def _ask(shop: Workshop, facts: list[Fact]) -> list[Belief]:
         )
 
 
-def auto_approve(shop: Workshop) -> tuple[Proposal, ...]:
-    """Let the owner's written rules approve; without rules, the default, a person does. What was sent back
-    because its pages no longer say so waits for a person.
+def approve_by_rule(shop: Workshop) -> dict[int, Ruling]:
+    """Let the owner's written rules approve; without rules, the default, a person does. What they say of each pending proposal, by its
+    id. What was sent back because its pages no longer say so, or was refused by somebody before, waits for a person.
     """
-    approved = []
-    for proposal in queue.due(shop.store, shop.clock()):
-        if sent_back_before(shop.store, proposal):
-            continue
-        rule = decide.auto_approve(proposal, shop.settings.policy, shop.clock())
-        if rule is not None:
-            reason = f"policy.auto_approve: {', '.join(rule.relations) or 'every relation'}"
-            approved.append(
-                queue.approve(shop.store, proposal.id, who="policy", now=shop.clock(), reason=reason)
-            )
+    policy, now = shop.settings.policy, shop.clock()
+    due = queue.due(shop.store, now)
+    scores = _scores(shop, due) if any(rule.min_score for rule in policy.auto_approve) else {}
+    refused = queue.refused(shop.store) if policy.auto_approve else frozenset()
+    rulings: dict[int, Ruling] = {}
+    for proposal in due:
+        fact = proposal.fact
+        before = (*fact.key, fact.object) in refused or sent_back_before(shop.store, proposal)
+        ruling = rule_on(proposal, policy, now, scores.get(proposal.id), refused=before)
+        rulings[proposal.id] = ruling
+        if ruling.rule:
+            reason = f"policy.auto_approve, {ruling.rule}: {ruling.why}"
+            queue.approve(shop.store, proposal.id, who="policy", now=now, reason=reason)
             fault("approve:after-one")
-    return tuple(approved)
+    return rulings
+
+
+def _scores(shop: Workshop, proposals: Iterable[Proposal]) -> dict[int, dict[str, float]]:
+    """By proposal and publisher: how sure the reader was of the clearest sentence that says so."""
+    cited = {p.id: articles.claims_by_id(shop.store, p.fact.evidence) for p in proposals}
+    read = heard(shop.store, shop.settings.sources, cited_by=[c for claims in cited.values() for c in claims])
+    found: dict[int, dict[str, float]] = {}
+    for number, claims in cited.items():
+        best = found.setdefault(number, {})
+        for item in read.evidence(claims, shop.clock()):
+            if item.supports and item.weight > 0:
+                best[item.publisher] = max(best.get(item.publisher, 0.0), item.claim.score)
+    return found
 
 
 def plan(shop: Workshop) -> Gathered:
@@ -227,4 +249,4 @@ def _scratch(shop: Workshop) -> Iterator[Workshop]:
             scratch.close()
 
 
-__all__ = ["Gathered", "auto_approve", "fetch", "gather", "merge", "plan", "propose", "read"]
+__all__ = ["Gathered", "approve_by_rule", "fetch", "gather", "merge", "plan", "propose", "read"]

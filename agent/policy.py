@@ -17,6 +17,7 @@ _NOT_NEGATIVE = (
     "max_per_day",
     "max_per_relation",
     "max_per_subject",
+    "canary",
 )
 
 
@@ -26,13 +27,16 @@ class AutoRule:
 
     `relations`: names, empty for all. `min_publishers`: independent publishers. `publishers`: if given,
     only these count. `min_age_h`: how long the proposal has waited in the queue, by our own clock, which
-    no feed can set back.
+    no feed can set back. `min_score`: confidence; only publishers count of which the reader was at least so sure (0 to 1)
+    that they say so. `name`: how the rule is called where it approved something.
     """
 
     relations: tuple[str, ...] = ()
     min_publishers: int = 3
     publishers: tuple[str, ...] = ()
     min_age_h: float = 24.0
+    min_score: float = 0.0
+    name: str = ""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that cannot work."""
@@ -42,6 +46,13 @@ class AutoRule:
             )
         if not 0 <= self.min_age_h < float("inf"):
             raise ConfigError(f"policy.auto_approve: min_age_h must be zero or more, got {self.min_age_h}")
+        if not 0 <= self.min_score <= 1:
+            raise ConfigError(f"policy.auto_approve: min_score must be between 0 and 1, got {self.min_score}")
+        if self.publishers and len(set(self.publishers)) < self.min_publishers:
+            raise ConfigError(
+                f"policy.auto_approve: min_publishers is {self.min_publishers}, and publishers lists only"
+                f" {len(set(self.publishers))}: nothing could pass"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,8 @@ class Policy:
     whether the pages behind an approved proposal are read again before it is compiled. `add_unknown`: also
     propose what the model has no answer to. `allow_unknown_subjects`: also those outside the catalogue.
     `protected`: names that no proposal may touch, as subject or as object. `auto_approve`: empty for never.
+    `canary`: of a larger batch of approved proposals so many are applied, verified and published first, and the rest only when most of
+    those got into the weights; 0 for all at once.
     """
 
     min_publishers: int | None = None
@@ -72,6 +85,7 @@ class Policy:
     allow_unknown_subjects: bool = False
     protected: tuple[str, ...] = ()
     auto_approve: tuple[AutoRule, ...] = ()
+    canary: int = 0
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that cannot work."""

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.caps import limit
-from agent.decide import auto_approve, propose
+from agent.decide import propose
 from agent.errors import InputError
-from agent.policy import AutoRule, Policy
+from agent.policy import Policy
 from agent.types import Belief, Fact, Proposal, Skip, Verdict
 
 NOW = datetime(2025, 7, 1, 12, tzinfo=UTC)
@@ -137,33 +137,3 @@ def test_no_cap_is_passed_and_nothing_is_lost(
             assert sum(k[1] == key[1] for k in counted) <= relation
             assert sum(k[0] == key[0] for k in counted) <= subject
     assert limit(kept, policy, recent) == (kept, [])
-
-
-RULE = AutoRule(relations=("ceo",), min_publishers=3, min_age_h=24)
-DAY = timedelta(days=1)
-LATER = NOW + DAY
-
-
-@pytest.mark.parametrize(
-    ("policy", "proposal", "now", "passes"),
-    [
-        (Policy(), draft("a", 9), LATER, False),
-        (Policy(auto_approve=(RULE,)), draft("a", 3), LATER, True),
-        (Policy(auto_approve=(RULE,)), draft("a", 2), LATER, False),
-        (Policy(auto_approve=(RULE,)), draft("a", 3), LATER - timedelta(seconds=1), False),
-        (Policy(auto_approve=(RULE,)), replace(draft("a", 3), created_at=None), LATER, False),
-        (Policy(auto_approve=(RULE,)), replace(draft("a", 3), status="rejected"), LATER, False),
-        (Policy(auto_approve=(RULE,)), replace(draft("a", 3), not_before_at=LATER + DAY), LATER, False),
-        (Policy(auto_approve=(RULE,), protected=("A",)), draft("a", 3), LATER, False),
-        (Policy(auto_approve=(RULE,), protected=("x",)), draft("a", 3), LATER, False),
-        (Policy(auto_approve=(replace(RULE, relations=("capital",)),)), draft("a", 3), LATER, False),
-        (Policy(auto_approve=(replace(RULE, relations=()),)), draft("a", 3), LATER, True),
-        (Policy(auto_approve=(replace(RULE, publishers=("p0", "p1")),)), draft("a", 9), LATER, False),
-        (Policy(auto_approve=(replace(RULE, publishers=("p0", "p1", "p2")),)), draft("a", 9), LATER, True),
-        (Policy(auto_approve=(replace(RULE, min_publishers=9), RULE)), draft("a", 3), LATER, True),
-    ],
-)  # fmt: skip
-def test_only_a_written_rule_approves(
-    policy: Policy, proposal: Proposal, now: datetime, passes: bool
-) -> None:
-    assert (auto_approve(proposal, policy, now) is not None) == passes

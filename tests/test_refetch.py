@@ -11,7 +11,7 @@ import pytest
 
 from agent.catalogue import load_catalogue
 from agent.paths import data_file
-from agent.pipeline import auto_approve
+from agent.pipeline import approve_by_rule
 from agent.policy import AutoRule, Policy
 from agent.refetch import check
 from agent.relations import load_relations
@@ -177,7 +177,7 @@ def test_the_person_has_the_last_word_and_a_rule_has_not(desk: Desk) -> None:
     desk.check()
     policy = Policy(auto_approve=(AutoRule(min_publishers=1, min_age_h=0.0),))
     ruled = replace(desk.shop, settings=replace(desk.shop.settings, policy=policy))
-    assert auto_approve(ruled) == () and desk.status == "pending"
+    assert not approve_by_rule(ruled)[desk.proposal.id].rule and desk.status == "pending"
     queue.approve(desk.shop.store, desk.proposal.id, who="eva", now=NOW, reason="I have the printed paper")
     seen = len(desk.site.seen)
     assert desk.check() == ([desk.proposal.id], {})
@@ -188,3 +188,31 @@ def test_enough_others_remain(desk: Desk) -> None:
     desk.serve("/b", "", 404)
     assert desk.check(min_publishers=1) == ([desk.proposal.id], {})
     assert len(articles.claims(desk.shop.store)) == 2
+
+
+def test_a_rule_counts_publishers_of_which_the_reader_was_sure(desk: Desk) -> None:
+    """From what is stored: the proposal's own sentences, their publishers and their scores."""
+    least = 0.7
+    desk.shop.store.run("UPDATE claim SET score = ? WHERE id = ?", (least, desk.proposal.fact.evidence[0]))
+    queue.send_back(desk.shop.store, desk.proposal.id, reason="look again", who="eva", now=NOW)
+
+    def ruling(min_score: float) -> str:
+        rule = AutoRule(min_publishers=len(desk.proposal.fact.publishers), min_age_h=0.0, min_score=min_score)
+        policy = Policy(auto_approve=(rule,))
+        shop = replace(desk.shop, settings=replace(desk.shop.settings, policy=policy))
+        return str(approve_by_rule(shop)[desk.proposal.id])
+
+    assert "waits for a person: rule 1 wants" in ruling((1 + least) / 2)
+    assert ruling(least).startswith("approved by rule 1")
+    (last,) = queue.events(desk.shop.store, desk.proposal.id)[-1:]
+    assert last.who == "policy" and last.reason.startswith("policy.auto_approve, rule 1: ")
+
+
+def test_a_rule_does_not_overrule_somebody_who_said_no(desk: Desk) -> None:
+    store, number = desk.shop.store, desk.proposal.id
+    queue.reject(store, number, reason="I asked them", who="eva", now=NOW)
+    queue.reopen(store, number, reason="look again", who="eva", now=NOW)
+    policy = Policy(auto_approve=(AutoRule(min_publishers=1, min_age_h=0.0),))
+    shop = replace(desk.shop, settings=replace(desk.shop.settings, policy=policy))
+    assert str(approve_by_rule(shop)[number]) == "waits for a person: somebody refused it before"
+    assert desk.status == "pending"

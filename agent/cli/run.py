@@ -44,7 +44,7 @@ def plan(
     _tell_extractor(asked, found)
     if json:
         emit({
-            "proposals": [_planned_record(p) for p in found.new],
+            "proposals": [_planned_record(p, found) for p in found.new],
             "skips": [skip_record(s) for s in found.skips],
             "sources": _source_records(found),
             **_extractor_record(found),
@@ -137,6 +137,7 @@ def _show_plan(asked: Session, found: Gathered, explain: bool) -> None:
         out_lines(table(("subject", "relation", "change", "since", "said by"), rows, width=terminal_width()))
     out(f"{plural(len(rows), 'change')} to propose, {plural(len(found.skips), 'fact')} left alone")
     if explain:
+        out_lines(_ruling_lines(found) if asked.settings().policy.auto_approve else [])
         out_lines(skip_lines(found.skips))
     elif found.skips:
         asked.note("`factd plan --explain` says why facts were left alone")
@@ -195,9 +196,23 @@ def _show_revised(asked: Session, revised: Revised) -> None:
             )
 
 
-def _planned_record(proposal: Proposal) -> dict[str, Any]:
-    """Without a number: the queue in which it would have had one is gone."""
-    return {key: value for key, value in proposal_record(proposal).items() if key not in ("id", "created_at")}
+def _planned_record(proposal: Proposal, found: Gathered) -> dict[str, Any]:
+    """Without a number: the queue in which it would have had one is gone. With the rule that would approve it, if there is one."""
+    record = {
+        key: value for key, value in proposal_record(proposal).items() if key not in ("id", "created_at")
+    }
+    ruling = found.rulings.get(proposal.id)
+    return record | {"rule": ruling.rule if ruling else "", "approval": str(ruling) if ruling else ""}
+
+
+def _ruling_lines(found: Gathered) -> list[str]:
+    """Which rule approves each proposal, or why none does; nothing where there are no rules."""
+    lines = [
+        f"  - {p.fact.subject}, {p.fact.relation}, {p.fact.object}: {found.rulings[p.id]}"
+        for p in {p.id: p for p in (*found.approved, *found.new)}.values()
+        if p.id in found.rulings
+    ]
+    return ["", "What your rules say (policy.auto_approve)", *lines] if lines else []
 
 
 def _revised_record(revised: Revised) -> dict[str, Any]:

@@ -59,6 +59,7 @@ __all__ = [
     "proposals",
     "propose",
     "proposed_since",
+    "refused",
     "reject",
     "reopen",
     "request",
@@ -338,6 +339,15 @@ def proposed_since(store: Store, at: datetime, who: str = "factd") -> tuple[Fact
         (to_text(at), who),
     )
     return tuple((row["subject"], row["relation"]) for row in rows)
+
+
+def refused(store: Store) -> frozenset[tuple[str, str, str]]:
+    """(subject, relation, object) of everything that was ever rejected or taken back, whatever became of it since."""
+    rows = store.rows(
+        "SELECT DISTINCT subject, relation, object FROM proposal JOIN proposal_event ON proposal.id = proposal_id"
+        " WHERE to_status = 'rejected' OR (to_status = 'rolled_back' AND from_status = 'live')"
+    )
+    return frozenset((row["subject"], row["relation"], row["object"]) for row in rows)
 
 
 def belief(store: Store, proposal_id: int) -> Belief | None:
