@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from agent.cli.text import out
 from agent.errors import ConfigError, StoreError, UsageError
 from agent.paths import data_file
 from agent.sources.naming import name_for
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
 
 
 def init(
@@ -25,12 +28,19 @@ def init(
     feed: Annotated[
         list[str] | None, typer.Option("--feed", metavar="URL", help="A feed's url or file. Repeatable.")
     ] = None,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Also write factd.service, for systemd, beside the settings.")
+    ] = False,
 ) -> None:
     """Write factd.yaml, annotated, and make the state folder. Nothing that is there is overwritten."""
     asked = session(ctx)
     path = asked.config or Path(SETTINGS)
+    if systemd and (path.parent / "factd.service").exists():
+        raise UsageError(
+            f"{path.parent / 'factd.service'} exists already and is not overwritten; move it away"
+        )
     model = model or asked.model
-    if path.exists() and (model or feed or _is_ready(asked)):
+    if path.exists() and (model or feed or (_is_ready(asked) and not systemd)):
         raise UsageError(
             f"{path} exists already and is not overwritten; edit it, or name another file with --config"
         )
@@ -47,7 +57,20 @@ def init(
 
     open_store(settings.state, asked.now(), create_missing=True).close()
     out(f"state in {settings.state}")
+    if systemd:
+        _write_unit(path, settings)
     asked.note("next: `factd doctor` looks whether all is well, `factd plan` shows what it would do")
+
+
+def _write_unit(path: Path, settings: Settings) -> None:
+    """Raises UsageError, ConfigError."""
+    from agent.cli.session import who
+    from agent.cli.unit import UNIT, unit
+
+    text = unit(path, settings, who())
+    with (path.parent / UNIT).open("x", encoding="utf-8") as file:
+        file.write(text)
+    out(f"wrote {path.parent / UNIT}; its first lines say how it is installed")
 
 
 def filled(template: str, *, model: str | None, feeds: Sequence[str], state: Path | None) -> str:
