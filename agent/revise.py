@@ -19,6 +19,7 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from agent import canary
 from agent.alone import guilty_alone
 from agent.editing.delta import Delta, applied, empty_delta
 from agent.examine import gate_of
@@ -43,7 +44,7 @@ _UNTOLD = "the model does not say it even where it is told beside the question"
 class Revised:
     """`revision` is the one served now, None when nothing could be published. `added` are live since this run; `beside` says of those
     that the weights refused why, by proposal id: they are in the overlay. `failed` maps proposal ids to why, `returned` those
-    that are pending again because what they rest on no longer says so.
+    that are pending again because what they rest on no longer says so, `held` those that stay approved because a canary was refused.
     """
 
     revision: Revision | None
@@ -52,49 +53,85 @@ class Revised:
     failed: dict[int, str] = field(default_factory=dict)
     returned: Mapping[int, str] = field(default_factory=dict)
     beside: Mapping[int, str] = field(default_factory=dict)
+    held: Mapping[int, str] = field(default_factory=dict)
 
 
-def apply(shop: Workshop, *, retry: bool = False) -> Revised:
+def apply(shop: Workshop, *, retry: bool = False, resume: bool = False) -> Revised:
     """Compile every live and approved fact, verify, publish. Without anything new the current revision stays.
 
-    `retry`: try the facts of the overlay in the weights again. Raises LockHeld when another worker is at it, ModelError, EditError;
-    proposals then go back to approved.
+    Of a larger batch the canary goes first (`agent.canary`); after one that was refused nothing approved is tried, unless a person
+    asks for it (`resume`). `retry`: try the facts of the overlay in the weights again. Raises LockHeld when another worker is at it,
+    ModelError, EditError; proposals then go back to approved.
     """
     with worker_lock(shop.store.folder):
         revisions.repair(shop.store)
         leases.release_expired(shop.store, shop.clock(), sole_worker=True)
-        current = revisions.current(shop.store)
-        checked = check(shop, queue.proposals(shop.store, "approved"))
+        approved, size = queue.proposals(shop.store, "approved"), shop.settings.policy.canary
+        if size and not resume and (held := canary.held(shop.store)):
+            return replace(_apply(shop, (), retry), held={p.id: held.reason for p in approved})
+        checked = check(shop, approved)
         fault("apply:after-check")
-        new, live = checked.kept, queue.proposals(shop.store, "live")
-        places = revisions.places(shop.store, current.id)
-        again = retry and "overlay" in places.values()
-        if not new and not again and {p.id for p in live} == set(places):
-            return Revised(current, None, returned=checked.returned)
-        if not new and not live:
-            # The last fact was taken back: the base is served, and there is nothing to compile.
-            nothing = Candidate(base_sha="", delta_sha="", settings_sha="", proposals=(), delta=b"")
-            return Revised(
-                revisions.publish(shop.store, nothing, now=shop.clock()), None, returned=checked.returned
-            )
-        owner = f"{socket.gethostname()}:{os.getpid()}"
-        taken = leases.begin_edit(
-            shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock()
+        first, rest = canary.split(checked.kept, size)
+        done = replace(_apply(shop, first, retry), returned=checked.returned)
+        if not rest:
+            _note_canary(shop, "")
+            return done
+        compiled = sum(p.id not in done.beside for p in done.added)
+        why = canary.objection(len(first), compiled)
+        _note_canary(shop, why)
+        if why:
+            return replace(done, held={p.id: why for p in rest})
+        return _together(done, _apply(shop, rest, retry=False))
+
+
+def _note_canary(shop: Workshop, why: str) -> None:
+    if why:
+        canary.hold(shop.store, why, shop.clock())
+    else:
+        canary.release(shop.store, shop.clock())
+
+
+def _together(first: Revised, rest: Revised) -> Revised:
+    """What both parts of a batch came to: the later revision, where it was published."""
+    return Revised(
+        rest.revision or first.revision,
+        rest.report or first.report,
+        (*first.added, *rest.added),
+        {**first.failed, **rest.failed},
+        first.returned,
+        {**first.beside, **rest.beside},
+    )
+
+
+def _apply(shop: Workshop, new: Sequence[Proposal], retry: bool) -> Revised:
+    """Compile what is live with these proposals, which are approved. The caller holds the worker's lock."""
+    current = revisions.current(shop.store)
+    live = queue.proposals(shop.store, "live")
+    places = revisions.places(shop.store, current.id)
+    again = retry and "overlay" in places.values()
+    if not new and not again and {p.id for p in live} == set(places):
+        return Revised(current, None)
+    if not new and not live:
+        # The last fact was taken back: the base is served, and there is nothing to compile.
+        nothing = Candidate(base_sha="", delta_sha="", settings_sha="", proposals=(), delta=b"")
+        return Revised(revisions.publish(shop.store, nothing, now=shop.clock()), None)
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    taken = leases.begin_edit(
+        shop.store, [p.id for p in new], owner=owner, lease_s=_LEASE_S, now=shop.clock()
+    )
+    told = frozenset() if retry else frozenset(i for i, place in places.items() if place == "overlay")
+    try:
+        return _revise(shop, _Batch(_by_key(_not_replaced(live, taken)), _by_key(taken), told, owner))
+    except BaseException:
+        held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
+        leases.release(
+            shop.store,
+            held,
+            owner=owner,
+            now=shop.clock(),
+            reason="the run ended before it was published",
         )
-        told = frozenset() if retry else frozenset(i for i, place in places.items() if place == "overlay")
-        try:
-            batch = _Batch(_by_key(_not_replaced(live, taken)), _by_key(taken), told, owner)
-            return replace(_revise(shop, batch), returned=checked.returned)
-        except BaseException:
-            held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
-            leases.release(
-                shop.store,
-                held,
-                owner=owner,
-                now=shop.clock(),
-                reason="the run ended before it was published",
-            )
-            raise
+        raise
 
 
 @dataclass(frozen=True, slots=True)

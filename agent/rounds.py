@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from agent.canary import held
 from agent.errors import FactdError
 from agent.pipeline import Gathered, gather
 from agent.revise import Revised, apply
@@ -31,14 +32,17 @@ def round_(shop: Workshop) -> tuple[Gathered, Revised | None]:
     killed.
     """
     found = gather(shop)
-    return found, apply(shop) if has_work(shop.store) else None
+    waits = bool(shop.settings.policy.canary) and held(shop.store) is not None
+    return found, apply(shop) if has_work(shop.store, waits=waits) else None
 
 
-def has_work(store: Store) -> bool:
-    """Whether `apply` would do anything: proposals that are approved or held by a dead worker, a set of live
+def has_work(store: Store, *, waits: bool = False) -> bool:
+    """Whether `apply` would do anything: proposals that are approved (and wait for no canary) or held by a dead worker, a set of live
     facts that the current revision does not have, or a link that a killed run left behind.
     """
-    if queue.proposals(store, "approved", "editing", "verified"):
+    if queue.proposals(store, "editing", "verified"):
+        return True
+    if queue.proposals(store, "approved") and not waits:
         return True
     held = {p.id for p in revisions.members(store, revisions.current(store).id)}
     return {p.id for p in queue.proposals(store, "live")} != held or not revisions.link_is_right(store)
@@ -104,6 +108,7 @@ def counts(found: Gathered, revised: Revised | None) -> dict[str, int]:
             "beside": len(revised.beside),
             "failed": len(revised.failed),
             "returned": len(revised.returned),
+            "held": len(revised.held),
         }
     return numbers
 
@@ -122,4 +127,6 @@ def summary(found: Gathered, revised: Revised | None) -> str:
         parts.append(f"{len(revised.returned)} pending again: their pages no longer say so")
     if revised is not None and revised.failed:
         parts.append(f"{len(revised.failed)} failed verification")
+    if revised is not None and revised.held:
+        parts.append(f"{len(revised.held)} approved wait: {next(iter(revised.held.values()))}")
     return "; ".join(parts)

@@ -9,15 +9,15 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from agent.canary import held
 from agent.health import Disk, Gone, Hold, Served, Source, Standing, problems
 from agent.redact import plain
 from agent.settings import Settings
-from agent.store import feeds, progress, published, rounds, tallies
+from agent.store import feeds, published, rounds, tallies
 from agent.store.db import Store
 from agent.store.lock import daemon_pid
 from agent.types import FeedState, SourceSpec
 
-CANARY = "canary"
 _PARTS = ("revisions", "cache")
 
 
@@ -48,7 +48,7 @@ def standing(
             claims=tallies.claims(store),
             disk=_disk(store.folder),
             daemon_pid=daemon_pid(store.folder),
-            hold=hold(store),
+            hold=hold(settings, store),
         )
     found = _without_secrets(found, lambda text: redact(plain(text)))
     return replace(found, problems=problems(found))
@@ -68,12 +68,14 @@ def _without_secrets(found: Standing, clean: Callable[[str], str]) -> Standing:
     )
 
 
-def hold(store: Store) -> Hold | None:
-    """The canary that was refused and holds the rest back, if there is one."""
-    for stage in progress.stages(store):
-        if stage.name == CANARY and stage.detail.get("reason"):
-            return Hold(stage.done_at, str(stage.detail["reason"]))
-    return None
+def hold(settings: Settings, store: Store) -> Hold | None:
+    """The canary that was refused and holds approved proposals back, if there are both."""
+    found = held(store) if settings.policy.canary else None
+    return (
+        None
+        if found is None or not tallies.by_status(store).get("approved")
+        else Hold(found.since_at, found.reason)
+    )
 
 
 def _served(store: Store) -> Served:

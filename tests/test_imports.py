@@ -78,6 +78,7 @@ UPSTAIRS = {
     "daemon",
     "rounds",
     "standing",
+    "canary",
     "watch",
     "workshop",
     "material",

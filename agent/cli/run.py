@@ -113,13 +113,13 @@ def apply(
     json: Json = False,
 ) -> None:
     """Compile the approved proposals into the model, verify, publish. What the gate refuses is answered
-    beside the weights (serve.overlay), or fails.
+    beside the weights (serve.overlay), or fails. After a canary that was refused (policy.canary) this is what goes on.
     """
     from agent.revise import apply as applied
 
     asked = session(ctx)
     with asked.working() as shop:
-        revised = applied(shop, retry=retry)
+        revised = applied(shop, retry=retry, resume=True)
     if json:
         emit(_revised_record(revised))
     else:
@@ -179,6 +179,7 @@ def _show_revised(asked: Session, revised: Revised) -> None:
     rows += [("", i, why) for i, why in sorted(revised.beside.items())]
     rows += [("failed", i, why) for i, why in sorted(revised.failed.items())]
     rows += [("pending again", i, why) for i, why in sorted(revised.returned.items())]
+    rows += [("waits", i, why) for i, why in sorted(revised.held.items())]
     if rows:
         out_lines(table(("", "id", "what"), rows))
     if revised.report is None:
@@ -222,6 +223,7 @@ def _revised_record(revised: Revised) -> dict[str, Any]:
         "failed": [{"id": i, "reason": why} for i, why in sorted(revised.failed.items())],
         "returned": [{"id": i, "reason": why} for i, why in sorted(revised.returned.items())],
         "beside": [{"id": i, "reason": why} for i, why in sorted(revised.beside.items())],
+        "held": [{"id": i, "reason": why} for i, why in sorted(revised.held.items())],
         "report": None if revised.report is None else report_record(revised.report),
     }
 
@@ -232,6 +234,8 @@ def _leave(revised: Revised) -> None:
         raise typer.Exit(PARTLY if revised.added else REFUSED)
     if revised.revision is None:
         raise typer.Exit(REFUSED)
+    if revised.held:
+        raise typer.Exit(PARTLY)
     if revised.returned:
         raise typer.Exit(PARTLY if revised.added else RETURNED)
 
