@@ -72,7 +72,8 @@ def page(found: Standing, *, alive: bool) -> str:
 def _round(done: Gone) -> tuple[str, ...]:
     found = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in done.counts.items() if n)
     what = found or "nothing new" if done.outcome == "ok" else done.message
-    return str(done.id), _when(done.started_at), f"{done.took_s:.1f} s", done.outcome, what
+    took = "" if done.outcome in ("running", "lost") else f"{done.took_s:.1f} s"
+    return str(done.id), _when(done.started_at), took, done.outcome, what
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import agent
 from agent.cli.explain import CODES, skip_lines
 from agent.paths import data_file
-from agent.types import Skip
+from agent.types import Fact, Proposal, Skip
+from tests.store.samples import NOW
 
 ROOT = Path(agent.__file__).parent
 DECIDERS = ("decide", "choose", "eligible", "caps", "pipeline")
@@ -67,3 +68,20 @@ def test_skips_stand_under_what_they_mean_and_both_sides_of_a_contradiction_toge
     assert lines[3] == f"  - Japan, capital, X or Y: {both}"
     assert lines[4:6] == ["", "Too fresh: corroborated, but not for long enough yet (1) [cool_off]"]
     assert lines[-2:] == ["unheard_of (1) [unheard_of]", "  - Chad, capital, ?: why not"]
+
+
+def test_it_says_which_rule_approves_and_what_the_others_miss() -> None:
+    from agent.approve import Ruling
+    from agent.cli.run import _ruling_lines
+    from agent.pipeline import Gathered
+
+    new = [Proposal(i, Fact(f"S{i}", "ceo", "X", NOW), "pending", "") for i in (1, 2)]
+    rulings = {
+        1: Ruling("rule 1 (chiefs)", "3 publishers"),
+        2: Ruling("", "rule 1 (chiefs) wants 3 publishers, has 2"),
+    }
+    assert _ruling_lines(Gathered((), 0, tuple(new), (), (new[0],), rulings=rulings))[2:] == [
+        "  - S1, ceo, X: approved by rule 1 (chiefs): 3 publishers",
+        "  - S2, ceo, X: waits for a person: rule 1 (chiefs) wants 3 publishers, has 2",
+    ]
+    assert _ruling_lines(Gathered((), 0, (), ())) == []
