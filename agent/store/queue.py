@@ -342,10 +342,14 @@ def proposed_since(store: Store, at: datetime, who: str = "factd") -> tuple[Fact
 
 
 def refused(store: Store) -> frozenset[tuple[str, str, str]]:
-    """(subject, relation, object) of everything that was ever rejected or taken back, whatever became of it since."""
+    """(subject, relation, object) of everything that was ever rejected, or taken back by itself, whatever became of it since.
+
+    What only went with a rollback to another revision is not among it: that says nothing about the single fact. `take_back` is told
+    from it by its decision, which a rollback makes none of.
+    """
     rows = store.rows(
         "SELECT DISTINCT subject, relation, object FROM proposal JOIN proposal_event ON proposal.id = proposal_id"
-        " WHERE to_status = 'rejected' OR (to_status = 'rolled_back' AND from_status = 'live')"
+        " WHERE to_status = 'rejected' OR (to_status = 'rolled_back' AND at = decided_at)"
     )
     return frozenset((row["subject"], row["relation"], row["object"]) for row in rows)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.errors import StaleState, StoreError, UnknownId, UsageError
-from agent.store import leases, queue
+from agent.store import leases, queue, revisions
 from agent.store.db import Store, open_store
 from agent.types import EditRequest, Fact
 from tests.store.samples import (
@@ -281,3 +281,17 @@ def test_the_same_fact_from_two_processes_is_queued_once(store: Store, folder: P
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert len(queue.proposals(store)) == 1
+
+
+def test_what_somebody_refused_is_remembered_and_a_rollback_refuses_nothing(store: Store) -> None:
+    live(store, fact("Ana"), fact("Bo", subject="Syldavia"))
+    (ana, bo) = queue.proposals(store, "live")
+    revisions.rollback(store, 0, reason="a try", who="eva", now=day(1))
+    assert queue.refused(store) == frozenset()
+    revisions.rollback(store, 1, reason="and back", who="eva", now=day(2))
+    queue.take_back(store, ana.id, reason="a hoax", who="eva", now=day(3))
+    other = propose(store, fact("Cy", subject="Klow"))
+    queue.reject(store, other.id, reason="no", who="eva", now=day(4))
+    queue.reopen(store, other.id, reason="look again", who="eva", now=day(5))
+    assert queue.refused(store) == {(*ana.fact.key, "Ana"), (*other.fact.key, "Cy")}
+    assert bo.status == "live"
