@@ -8,7 +8,7 @@ import logging
 import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.cli.logs import Form, Lines, logging_to
@@ -82,11 +82,13 @@ def test_what_has_the_form_of_a_secret_goes_too(text: str, left: str) -> None:
     assert Redactor()(text) == left
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(KNOWN), st.text(max_size=60))
 def test_whatever_stands_around_it(before: str, secret: str, after: str) -> None:
     assert secret not in REDACT(before + secret + after)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_one_line_that_no_terminal_obeys(message: str, field: str) -> None:
     for form in ("text", "json"):
