@@ -164,7 +164,8 @@ def _unforeseen(error: Exception) -> int:
         )
     message = str(said())
     if "\n" in message:  # a group without a command: its help
-        print(message, file=sys.stderr)
+        for line in message.splitlines():
+            err(line)
         return 2
     return _failed(f"{message} (see `factd --help`)", 2)
 

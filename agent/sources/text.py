@@ -43,7 +43,7 @@ _WORD = re.compile(r"\w+(?:['’.,]\w+)*")
 # Sorting accents is quadratic: 20,000 on one letter took 48 s. Unicode's stream-safe texts have 30 at most.
 _PILE = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 _MAX_ACCENTS = 30
-_DROPPED_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Cn"))
+_DROPPED_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Cn", "Co"))
 
 _TRACKING = re.compile(
     r"utm_.*|mc_[ce]id|(?:fb|g|gb|dcl|y|ms|tw|wbraid)clid|igshid|cmpid|cmp|ocid"
