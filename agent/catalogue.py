@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import ConfigError
-from agent.strict import as_mapping, as_strings, check_keys, read_yaml
+from agent.strict import as_mapping, as_strings, brief, check_keys, read_yaml
 from agent.types import Entity
 
 LABELS: Mapping[str, str] = {
@@ -102,7 +102,7 @@ def _parse(row: dict[str, object], where: str) -> tuple[Entity, list[KnownFact]]
     if not isinstance(name, str) or not name.strip():
         raise ConfigError(f"{where}: needs a name")
     if kind not in LABELS:
-        raise ConfigError(f"{where} ({name}): kind must be one of {', '.join(LABELS)}; got {kind!r}")
+        raise ConfigError(f"{where} ({name}): kind must be one of {', '.join(LABELS)}; got {brief(kind)}")
     entity = Entity(
         name=name,
         kind=str(kind),
@@ -119,7 +119,7 @@ def _parse(row: dict[str, object], where: str) -> tuple[Entity, list[KnownFact]]
                 f"{where} ({name}): {ticker!r} is no ticker; write EXCHANGE:SYMBOL, as in NYSE:F"
             )
     if entity.wikidata and not ITEM.fullmatch(entity.wikidata):
-        raise ConfigError(f"{where} ({name}): wikidata must be an item such as Q17, got {entity.wikidata!r}")
+        raise ConfigError(f"{where} ({name}): wikidata must be an item such as Q17, got {brief(entity.wikidata)}")
     entries = as_mapping(row.get("facts"), f"{where}: facts")
     known = [KnownFact(name, r, as_strings(o, f"{where}: facts.{r}")) for r, o in entries.items()]
     return entity, known

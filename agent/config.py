@@ -177,8 +177,8 @@ def _environment(environ: Mapping[str, str]) -> _Layer:
                     raise ConfigError(f"{name}: {_PREFIX}{section.upper()} is set as well; unset one of them")
             try:
                 inner[last] = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"{name}: {text!r} is not a YAML value") from error
+            except (yaml.YAMLError, ValueError, RecursionError) as error:
+                raise ConfigError(f"{name}: {text[:200]!r} is not a YAML value") from error
     return _Layer("environment", Path.cwd(), values)
 
 
@@ -263,6 +263,6 @@ def changed(section: T, values: Mapping[str, str], where: str) -> T:
     for key, text in values.items():
         try:
             ready[key] = convert(hints[key], yaml.safe_load(text), f"{where}.{key}")
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where}.{key}: {text!r} is not a YAML value") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{where}.{key}: {text[:200]!r} is not a YAML value") from error
     return dataclasses.replace(section, **ready)  # type: ignore[type-var]

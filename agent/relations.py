@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import ConfigError
-from agent.strict import as_mapping, as_strings, check_keys, read_yaml
+from agent.strict import as_mapping, as_strings, brief, check_keys, read_yaml
 from agent.types import Entity
 
 Cardinality = Literal["one", "many"]
@@ -134,7 +134,7 @@ def _parse(name: str, entry: dict[str, Any], where: str) -> Relation:
             )
     cardinality = entry.get("cardinality", "one")
     if cardinality not in ("one", "many"):
-        raise ConfigError(f"{where}: cardinality must be 'one' or 'many', got {cardinality!r}")
+        raise ConfigError(f"{where}: cardinality must be 'one' or 'many', got {brief(cardinality)}")
     titles = _titles(entry.get("title"), f"{where}: title")
     lists = {key: as_strings(entry.get(key), f"{where}: {key}") for key in
              ("subject", "object", "kinds", "roles", "edit", "probes", "questions", "inverse")}  # fmt: skip
@@ -210,9 +210,9 @@ def _policy(value: object, where: str) -> RelationPolicy:
     check_keys(entry, ("editable", "min_publishers", "cool_off_h"), where)
     policy = RelationPolicy(**entry)
     if not isinstance(policy.editable, bool):
-        raise ConfigError(f"{where}: editable must be true or false, got {policy.editable!r}")
+        raise ConfigError(f"{where}: editable must be true or false, got {brief(policy.editable)}")
     for key in ("min_publishers", "cool_off_h"):
         number = getattr(policy, key)
         if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
-            raise ConfigError(f"{where}: {key} must be a number, zero or more, got {number!r}")
+            raise ConfigError(f"{where}: {key} must be a number, zero or more, got {brief(number)}")
     return policy

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.errors import ConfigError
-from agent.strict import as_mapping, check_keys
+from agent.strict import as_mapping, brief, check_keys
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ def _scalar(allowed: tuple[Any, ...], value: Any, where: str) -> Any:
         return value
     kinds = [getattr(kind, "__name__", str(kind)) for kind in allowed if kind is not type(None)]
     wanted = ", ".join(map(repr, choices)) or " or ".join(kinds)
-    raise ConfigError(f"{where}: expected {wanted}, got {value!r}")
+    raise ConfigError(f"{where}: expected {wanted}, got {brief(value)}")
 
 
 def as_list(value: object, where: str) -> list[Any]:
@@ -83,7 +83,7 @@ def as_list(value: object, where: str) -> list[Any]:
     if value is False or value is None:
         return []
     if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
+        raise ConfigError(f"{where}: expected a list, got {brief(value)}")
     return list(value)
 
 

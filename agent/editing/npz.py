@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy
 import torch
@@ -119,12 +120,13 @@ def _by_module(where: Path) -> dict[str, list[Path]]:
 def _checked(path: Path, d_in: int) -> _Moment:
     """The file's count and hash, after a look at its headers only."""
     with _member(path, _COUNT) as stream:
+        shape, dtype = _header(stream)
+    if math.prod(shape) != 1:  # before it is read: a header can promise terabytes
+        raise InputError(f"{path}: mom2.count is {shape} {dtype}, not a number of tokens; measure it again")
+    with _member(path, _COUNT) as stream:
         raw = numpy.lib.format.read_array(stream, allow_pickle=False)
     with _member(path, _SUM) as stream:
-        version = numpy.lib.format.read_magic(stream)
-        header = numpy.lib.format
-        read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
-        shape, _, dtype = read(stream)
+        shape, dtype = _header(stream)
     if shape != (d_in, d_in) or dtype.kind != "f":
         raise InputError(
             f"{path}: mom2.mom2 is {'x'.join(map(str, shape))} {dtype}, but this model's keys have {d_in} "
@@ -133,6 +135,15 @@ def _checked(path: Path, d_in: int) -> _Moment:
     if raw.size != 1 or raw.dtype.kind not in "iuf" or not raw.item() >= 1 or raw.item() % 1 != 0:
         raise InputError(f"{path}: mom2.count is {raw.tolist()!r}, not a number of tokens; measure it again")
     return _Moment(path, int(raw.item()), _sha(path))
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], numpy.dtype[Any]]:
+    """Shape and type of an array, without its numbers."""
+    form = numpy.lib.format
+    version = form.read_magic(stream)
+    read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 @contextmanager

@@ -5,6 +5,7 @@ safetensors only.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,14 +134,19 @@ def fingerprint(folder: Path) -> str:
 
 def folder_of(path: str) -> Path:
     """The local folder of a checkpoint; a hub id is fetched into the hub's cache first. Raises ModelError."""
-    local = Path(path).expanduser()
-    if local.is_dir():
+    try:
+        local = Path(path).expanduser()
+        here = local.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home that nobody has
+        raise ModelError(f"model {path[:200]!r} cannot be looked for: {_first_line(error)}") from error
+    if here:
         if not (local / "config.json").is_file():
             raise ModelError(f"{local} holds no config.json; give the folder of a Hugging Face checkpoint")
         if not any(local.glob("*.safetensors")):
             raise ModelError(
                 f"{local} holds no *.safetensors weights; pickled weights are refused, convert them first"
             )
+        _check_index(local)
         return local
     if local.is_absolute() or path.startswith(".") or path.count("/") != 1:
         raise ModelError(f"model {path!r} is no folder here, and no hub id of the form owner/name")
@@ -148,11 +154,27 @@ def folder_of(path: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, allow_patterns=_FETCHED))
+        fetched = Path(snapshot_download(path, allow_patterns=_FETCHED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"model {path!r} is neither a folder here nor to be had from the hub: {_first_line(error)}"
         ) from error
+    _check_index(fetched)
+    return fetched
+
+
+def _check_index(folder: Path) -> None:
+    """transformers reads whatever files an index names, pickles and those of other folders too. Raises ModelError for such a name."""
+    for index in folder.glob("*.safetensors.index.json"):
+        try:
+            files = set(json.loads(index.read_bytes())["weight_map"].values())
+            strange = sorted(n for n in files if Path(n).name != n or not n.endswith(".safetensors"))
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{index}: cannot be read as an index of weights; copy the model again") from error
+        if strange:
+            raise ModelError(
+                f"{index}: names {strange[0][:100]!a}, which is no *.safetensors beside it; only those are read"
+            )
 
 
 def _device(name: str) -> torch.device:

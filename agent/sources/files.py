@@ -106,10 +106,13 @@ def _written_at(file: Path) -> datetime:
 
 
 def to_path(url: str) -> Path:
-    """The path that a file:// URL or a plain path means. Raises SourceError for a URL with a foreign host."""
+    """The path that a file:// URL or a plain path means. Raises SourceError for a URL that is none, or has a foreign host."""
     if not url.lower().startswith("file://"):
         return Path(url).expanduser()
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as problem:
+        raise SourceError(f"{url[:200]!a} is no file URL ({problem}); write file:///path") from problem
     if parts.netloc not in ("", "localhost"):
         raise SourceError(f"{url!a} names the host {parts.netloc!a}; write file:///path with three slashes")
     return Path(unquote(parts.path))

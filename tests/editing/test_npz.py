@@ -107,7 +107,7 @@ class _Trap:
     ({"mom2.count": 1.5}, r"mom2\.count is 1\.5"),
     ({"mom2.count": numpy.nan}, r"mom2\.count is nan"),
     ({"mom2.count": numpy.inf}, r"mom2\.count is inf"),
-    ({"mom2.count": [1, 2]}, r"mom2\.count is \[1, 2\]"),
+    ({"mom2.count": [1, 2]}, r"mom2\.count is \(2,\) int64"),
     ({"mom2.count": "many"}, r"mom2\.count is 'many'"),
 ])  # fmt: skip
 def test_a_file_that_does_not_fit_is_refused(lm: LM, tmp_path: Path, changes: Any, said: str) -> None:
