@@ -119,7 +119,9 @@ def _parse(row: dict[str, object], where: str) -> tuple[Entity, list[KnownFact]]
                 f"{where} ({name}): {ticker!r} is no ticker; write EXCHANGE:SYMBOL, as in NYSE:F"
             )
     if entity.wikidata and not ITEM.fullmatch(entity.wikidata):
-        raise ConfigError(f"{where} ({name}): wikidata must be an item such as Q17, got {brief(entity.wikidata)}")
+        raise ConfigError(
+            f"{where} ({name}): wikidata must be an item such as Q17, got {brief(entity.wikidata)}"
+        )
     entries = as_mapping(row.get("facts"), f"{where}: facts")
     known = [KnownFact(name, r, as_strings(o, f"{where}: facts.{r}")) for r, o in entries.items()]
     return entity, known

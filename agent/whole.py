@@ -12,12 +12,14 @@ from agent.faults import fault
 _READABLE = 0o644
 
 
-def write_whole(path: Path, content: bytes | str, like: os.stat_result | None = None) -> None:
+def write_whole(
+    path: Path, content: bytes | str, like: os.stat_result | None = None, *, mode: int = _READABLE
+) -> None:
     """Put `content` at `path`, text as UTF-8. What is there stays until the new content is on the disk, and when anything fails. What is no
     file, as /dev/null or a pipe, is written to and not replaced.
 
-    `like` lends the new file its permissions and, where this user may give files away, its owner; without it everybody may read the file.
-    Raises OSError.
+    `like` lends the new file its permissions and, where this user may give files away, its owner; without it they are `mode`: everybody may read
+    the file unless told otherwise. Raises OSError.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     if path.exists() and not (path.is_file() or path.is_dir()):
@@ -29,7 +31,7 @@ def write_whole(path: Path, content: bytes | str, like: os.stat_result | None = 
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
-            _dress(stream.fileno(), like)
+            _dress(stream.fileno(), like, mode)
             os.fsync(stream.fileno())
         fault("whole:before-rename")
         partial.replace(path)
@@ -48,8 +50,8 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _dress(handle: int, like: os.stat_result | None) -> None:
-    os.fchmod(handle, _READABLE if like is None else like.st_mode & 0o7777)
+def _dress(handle: int, like: os.stat_result | None, mode: int) -> None:
+    os.fchmod(handle, mode if like is None else like.st_mode & 0o7777)
     if like is not None:
         with suppress(PermissionError):
             os.fchown(handle, like.st_uid, like.st_gid)

@@ -16,6 +16,7 @@ import agent
 ROOT = Path(agent.__file__).parent
 # What the words of the program and its readers of files may use of the house.
 GROUND = {"types", "errors", "strict", "faults", "versions", "whole", "wikibase"}
+GROUND = {"types", "errors", "strict", "faults", "wikibase", "private"}
 KNOWLEDGE = {*GROUND, "relations", "catalogue", "policy", "paths"}
 RULES: dict[str, set[str]] = {
     "types": set(),
@@ -23,6 +24,7 @@ RULES: dict[str, set[str]] = {
     "faults": set(),
     "versions": set(),
     "whole": {"faults"},
+    "private": set(),
     "strict": {"errors"},
     "paths": {"errors"},
     "policy": {"errors"},

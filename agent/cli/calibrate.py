@@ -14,6 +14,7 @@ import typer
 from agent.cli.session import Session, session
 from agent.cli.text import out, out_lines, plural, table
 from agent.errors import InputError, UsageError
+from agent.private import make_folder
 from agent.whole import write_whole
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _swaps(settings: Settings, edits: Path | None, seed: int) -> Swaps:
 def _roomy(cache: Path | None) -> Path | None:
     """Where factors of a large model's statistics fit: beside the state's own, else wherever temporary files go."""
     if cache is not None:
-        cache.mkdir(exist_ok=True)
+        make_folder(cache)
     return cache
 
 

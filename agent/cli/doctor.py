@@ -69,7 +69,7 @@ def examine(asked: Session) -> Iterator[Check]:
         return
     yield Check("settings", "ok", f"{asked.settings_file() or 'the defaults, no file'}")
     for name, look in (
-        ("relations and catalogue", _knowledge), ("state", _state), ("disk", _disk), ("model", _model),
+        ("relations and catalogue", _knowledge), ("state", _state), ("permissions", _permissions), ("disk", _disk), ("model", _model),
         ("name finder", _name_finder), ("extractor", _extractor), ("sources", _sources),
     ):  # fmt: skip
         yield from _guarded(name, look, settings, asked)
@@ -140,6 +140,19 @@ def _state(settings: Settings, asked: Session) -> Iterator[Check]:
         for state in feeds.states(store):
             if state.gone:
                 yield Check("state", "warn", f"source {state.source} is gone", "remove it from the settings")
+
+
+def _permissions(settings: Settings, _: Session) -> Iterator[Check]:
+    from agent.private import open_to_others
+
+    if not settings.state.is_dir():
+        return
+    found = list(open_to_others(settings.state))
+    if not found:
+        yield Check("permissions", "ok", f"{settings.state} is open to nobody else")
+        return
+    what = f"{plural(len(found), 'file or folder', 'files and folders')} open to others, {found[0]} first"
+    yield Check("permissions", "warn", what, f"chmod -R go= {settings.state}, unless you share it on purpose")
 
 
 def _disk(settings: Settings, _: Session) -> Iterator[Check]:

@@ -15,6 +15,7 @@ import typer
 from agent.cli.session import Session, session
 from agent.cli.text import emit, err, out, out_lines, table
 from agent.errors import UsageError
+from agent.private import make_folder
 from agent.store.lock import worker_lock
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _place(state: Path, folder: Path | None) -> Iterator[Path]:
         yield folder
         return
     kept = state / "cache"
-    kept.mkdir(parents=True, exist_ok=True)
+    make_folder(kept)
     with worker_lock(state):
         yield kept
 

@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from agent.faults import fault
+from agent.private import FILE, make_folder
 
 _PARTIAL = ".partial-"
 _SET = ".set-"
@@ -55,7 +56,7 @@ def save_values(folder: Path, values: Mapping[str, Tensor]) -> None:
     bit, and a run that was killed in between must come to the same delta when it is started again. The name
     of a complete set is what makes it one; who comes next moves its files to their places.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     missing = {key: value for key, value in values.items() if not (folder / f"{key}.safetensors").exists()}
     if not missing:
         return
@@ -63,6 +64,7 @@ def save_values(folder: Path, values: Mapping[str, Tensor]) -> None:
     try:
         for key, value in missing.items():
             with (partial / f"{key}.safetensors").open("wb") as stream:
+                os.fchmod(stream.fileno(), FILE)
                 stream.write(_content(value))
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -15,6 +15,7 @@ from typing import Any
 from agent.editing.settings import AlgorithmName
 from agent.lm.arch import editable_layers
 from agent.lm.load import LM
+from agent.private import FILE, make_folder
 from agent.whole import write_whole
 
 VERSION = 1
@@ -49,9 +50,9 @@ def save_calibrated(folder: Path, lm: LM, document: Mapping[str, Any]) -> None:
     """Keep a result, in place of the one before. `document` has `base_sha`, `algorithm`, `best` and `kept`, and whatever else there is
     to tell. Raises OSError when it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     content = json.dumps({**document, "version": VERSION}, indent=1, allow_nan=False) + "\n"
-    write_whole(_path(folder, lm, document["algorithm"]), content)
+    write_whole(_path(folder, lm, document["algorithm"]), content, mode=FILE)
 
 
 def _path(folder: Path, lm: LM, algorithm: str) -> Path:

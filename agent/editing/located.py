@@ -15,6 +15,7 @@ from typing import Any
 from agent.editing.choice import recommended
 from agent.editing.trace import GROUPS, SUBJECT_LAST, Table
 from agent.lm.load import LM
+from agent.private import FILE, make_folder
 from agent.whole import write_whole
 
 VERSION = 1
@@ -65,8 +66,9 @@ def load_located(folder: Path, lm: LM) -> Located | None:
 
 def save_located(folder: Path, lm: LM, found: Located) -> None:
     """Keep it, in place of the one before. Raises OSError when it cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(_path(folder, lm), json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
+    make_folder(folder)
+    content = json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n"
+    write_whole(_path(folder, lm), content, mode=FILE)
 
 
 def _path(folder: Path, lm: LM) -> Path:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from agent.errors import EditError
+from agent.private import FILE, make_folder
 
 Tensor = torch.Tensor
 # safetensors writes the entries of its metadata in random order: one entry keeps equal files equal.
@@ -98,8 +99,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str,
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         save_file(dict(tensors), partial, {_ENTRY: json.dumps(record, sort_keys=True)})
+        partial.chmod(FILE)
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         partial.replace(path)

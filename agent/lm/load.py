@@ -170,7 +170,9 @@ def _check_index(folder: Path) -> None:
             files = set(json.loads(index.read_bytes())["weight_map"].values())
             strange = sorted(n for n in files if Path(n).name != n or not n.endswith(".safetensors"))
         except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{index}: cannot be read as an index of weights; copy the model again") from error
+            raise ModelError(
+                f"{index}: cannot be read as an index of weights; copy the model again"
+            ) from error
         if strange:
             raise ModelError(
                 f"{index}: names {strange[0][:100]!a}, which is no *.safetensors beside it; only those are read"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import StoreError
+from agent.private import FILE, FOLDER, make_folder
 from agent.whole import sync
 
 DELTA = "delta.safetensors"
@@ -50,11 +51,11 @@ def written(
     caller's own delta function that are not the disk's come through.
     """
     with _told(parent):
-        parent.mkdir(exist_ok=True)
+        make_folder(parent)
         folder = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
     try:
         with _told(folder):
-            folder.chmod(0o755)
+            folder.chmod(FOLDER)
             for name, text in texts.items():
                 (folder / name).write_text(text + "\n", encoding="utf-8")
             if isinstance(delta, bytes):
@@ -64,6 +65,8 @@ def written(
             if not (folder / DELTA).is_file():
                 raise StoreError(f"{folder}: no {DELTA} was written; nothing was published")
             files = {path.name: _sha(path) for path in sorted(folder.iterdir())}
+            for path in folder.iterdir():
+                path.chmod(FILE)
             for path in (*folder.iterdir(), folder):
                 sync(path)
         yield Draft(folder, files)
@@ -109,7 +112,7 @@ def discard(folder: Path, name: str) -> int:
 def put(folder: Path, name: str, content: bytes | Callable[[Path], object], wanted: str) -> None:
     """Write one file of a revision in one step, in place of what is there. Raises StoreError when its SHA-256 is not `wanted`."""
     with _told(folder, "nothing was put back"):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     fresh = folder.parent / f"{_BUILDING}{folder.name}-{name}"
     try:
         with _told(fresh, "nothing was put back"):
@@ -119,6 +122,7 @@ def put(folder: Path, name: str, content: bytes | Callable[[Path], object], want
                 content(fresh)
             if _sha(fresh) != wanted:
                 raise StoreError(f"{folder / name}: what was written is not what was published")
+            fresh.chmod(FILE)
             sync(fresh)
             fresh.replace(folder / name)
             sync(folder)

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from agent.errors import StoreError
+from agent.private import make_file, make_folder
 from agent.store.migrations import APPLICATION_ID, MIGRATIONS, create, migrate
 
 DATABASE = "factd.db"
@@ -122,7 +123,8 @@ def open_store(folder: Path, now: datetime, *, create_missing: bool = False) -> 
     if create_missing:
         try:
             for part in (folder, folder / "revisions", folder / "cache"):
-                part.mkdir(parents=True, exist_ok=True)
+                make_folder(part)
+            make_file(path)  # SQLite gives its other files the same permissions
         except OSError as error:
             raise StoreError(
                 f"{folder}: the state folder cannot be made ({error.strerror}); choose another"

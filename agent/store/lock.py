@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import LockHeld, StoreError
+from agent.private import FILE, make_file
 
 LOCK = "lock"
 DAEMON_LOCK = "daemon.lock"
@@ -58,7 +59,8 @@ def daemon_pid(folder: Path) -> int | None:
 def _held(path: Path, told: str, *, tries: int = 1) -> Iterator[None]:
     """The file is never removed: a second file of the same name could be locked while the first still is."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        make_file(path)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE)
     except OSError as error:
         raise StoreError(
             f"{path}: the lock cannot be opened ({error.strerror}); check the state folder"

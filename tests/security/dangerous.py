@@ -48,7 +48,9 @@ def content(kind: str, weights: Path, proof: Path) -> bytes:
         case "broken header":
             return struct.pack("<Q", 8) + b"{{{{{{{{"
         case "beyond":
-            return _header({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, b"\0" * 8)
+            return _header(
+                {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, b"\0" * 8
+            )
         case "overlap":
             one = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
             return _header({"a": one, "b": one}, b"\0" * 8)

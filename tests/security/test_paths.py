@@ -16,7 +16,7 @@ from agent.export.place import checked_name, placed
 from agent.lm.load import folder_of
 from agent.sources.files import to_path
 from agent.types import SourceSpec
-from tests.cli.conftest import World, bare, world  # noqa: F401
+from tests.cli.conftest import World
 from tests.security.lists import ROOT, cases, ids
 from tests.store.samples import tree
 
@@ -78,7 +78,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_no_name_becomes_a_path(world: World, way: Callable[[World, str], str], offline: None) -> None:  # noqa: F811
+def test_no_name_becomes_a_path(world: World, way: Callable[[World, str], str], offline: None) -> None:
     """All names in one state: what is there before is there after, and nothing else."""
     before = tree(world.folder)
     chosen = PATHS if way in (as_model, as_served_name) else IDS
@@ -120,14 +120,20 @@ def test_nothing_unpacks_an_archive() -> None:
     forbidden = {"tarfile", "extractall", "extract", "unpack_archive"}
     for path in (ROOT / "agent").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = {alias.name for alias in node.names} if isinstance(node, ast.Import | ast.ImportFrom) else set()
+            names = (
+                {alias.name for alias in node.names}
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else set()
+            )
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = ast.unparse(node.func.value)
-                names |= {node.func.attr} if owner in ("archive", "shutil") or "zip" in owner.lower() else set()
+                names |= (
+                    {node.func.attr} if owner in ("archive", "shutil") or "zip" in owner.lower() else set()
+                )
             assert not names & forbidden, path
 
 
-def test_without_the_guard_they_get_through(monkeypatch: pytest.MonkeyPatch, bare: World) -> None:  # noqa: F811
+def test_without_the_guard_they_get_through(monkeypatch: pytest.MonkeyPatch, bare: World) -> None:
     import re
 
     monkeypatch.setattr(place, "_NAME", re.compile(r"(?s).*"))

@@ -16,7 +16,7 @@ from agent.sources.body import parse_body
 from agent.sources.items import Context
 from agent.store import articles, queue
 from agent.types import Fact, SourceSpec
-from tests.cli.conftest import World, bare, world  # noqa: F401
+from tests.cli.conftest import World
 from tests.security.lists import cases, ids
 from tests.store import samples
 
@@ -65,7 +65,7 @@ def test_nor_does_it_stay_in_an_article(case: dict[str, Any]) -> None:
         assert unfit(article.title + article.publisher + article.url + article.text) == ""
 
 
-def test_no_command_lets_one_through(world: World) -> None:  # noqa: F811
+def test_no_command_lets_one_through(world: World) -> None:
     """All strings at once as the subject, the object, the title, the publisher and the sentence of a proposal, and as a reason."""
     said = " ".join(case["text"] for case in STRINGS)
     with world.store() as store:
@@ -84,7 +84,7 @@ def test_no_command_lets_one_through(world: World) -> None:  # noqa: F811
         assert printed.code == 0 and unfit(printed.out) == "" and unfit(printed.err) == "", command
 
 
-def test_nor_does_an_error_that_names_them(world: World) -> None:  # noqa: F811
+def test_nor_does_an_error_that_names_them(world: World) -> None:
     text = " ".join(case["text"].replace("\0", "") for case in STRINGS)
     for command in (
         ["timeline", text],

@@ -76,6 +76,7 @@ def test_no_permission_to_read(store: Store, folder: Path) -> None:
 def test_a_folder_one_may_only_read_can_be_listed_not_written(folder: Path, tmp_path: Path) -> None:
     with open_store(folder, NOW, create_missing=True) as store:
         propose(store)
+    (folder / DATABASE).chmod(0o644)  # its owner lets others read
     parents = [*tmp_path.parents, tmp_path, folder]
     modes = [(path, path.stat().st_mode) for path in parents if path.stat().st_uid == 0 and path.is_dir()]
     for path, mode in modes:
