@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from agent.errors import ConfigError
+from agent.masked import masked
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH = 100
@@ -64,7 +65,7 @@ def brief(value: object) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = 120
     short.maxlevel = 3
-    return short.repr(value)
+    return masked(short.repr(value))
 
 
 def as_mapping(value: object, where: str) -> dict[str, Any]:

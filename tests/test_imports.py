@@ -17,6 +17,7 @@ ROOT = Path(agent.__file__).parent
 # What the words of the program and its readers of files may use of the house.
 GROUND = {"types", "errors", "strict", "faults", "versions", "whole", "wikibase"}
 GROUND = {"types", "errors", "strict", "faults", "wikibase", "private"}
+GROUND = {"types", "errors", "strict", "faults", "wikibase", "private", "masked"}
 KNOWLEDGE = {*GROUND, "relations", "catalogue", "policy", "paths"}
 RULES: dict[str, set[str]] = {
     "types": set(),
@@ -25,7 +26,8 @@ RULES: dict[str, set[str]] = {
     "versions": set(),
     "whole": {"faults"},
     "private": set(),
-    "strict": {"errors"},
+    "masked": set(),
+    "strict": {"errors", "masked"},
     "paths": {"errors"},
     "policy": {"errors"},
     "typed": {"errors", "strict"},

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.session import SETTINGS, Session, session
-from agent.cli.text import emit, err, minute, out_lines, plural, table, terminal_width
+from agent.cli.text import emit, err, minute, out, out_lines, out_whole, plural, table, terminal_width
 from agent.errors import ConfigError, InputError, SourceError, UsageError
+from agent.masked import masked
 from agent.sources.naming import name_for, same_source, settled
 from agent.store.db import DATABASE, read_store
 from agent.types import FeedState, SourceSpec
@@ -143,18 +144,25 @@ def import_(
 
 
 @app.command()
-def export(ctx: typer.Context) -> None:
-    """Write the sources on the web as an OPML list to stdout."""
+def export(
+    ctx: typer.Context,
+    logins: Annotated[bool, typer.Option("--logins", help="With the logins and keys in urls.")] = False,
+) -> None:
+    """Write the sources on the web as an OPML list to stdout, logins and keys in their urls masked."""
     from agent.sources.opml import on_the_web, to_opml
 
     asked = session(ctx)
     sources = asked.settings().sources
-    out_lines(to_opml(sources).splitlines())
+    for line in to_opml(sources).splitlines():
+        (out_whole if logins else out)(line)
     for spec in sources:
         if not on_the_web(spec):
             asked.note(f"left out {spec.name}: {spec.url} is not on the web")
-        elif "@" in spec.url.partition("://")[2].partition("/")[0]:
-            asked.note(f"the url of {spec.name} holds a login; take it out before you give the list away")
+        elif masked(spec.url) != spec.url:
+            what = (
+                "take it out before you give the list away" if logins else "it is masked, --logins writes it"
+            )
+            asked.note(f"the url of {spec.name} holds a login or a key; {what}")
 
 
 def _remembered(settings: Settings) -> tuple[dict[str, FeedState], dict[str, int]]:

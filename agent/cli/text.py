@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TextIO
 
+from agent.masked import masked
+
 JSON_VERSION = 1
 # Control, format (bidi overrides, zero-width, tags), surrogates, private use, line and paragraph separators.
 _OUT = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -47,13 +49,18 @@ def safe_text(text: object, *, markup: bool = False) -> str:
 
 
 def out(line: object = "") -> None:
-    """One line of a command's result, on stdout."""
+    """One line of a command's result, on stdout, without the logins and keys of URLs."""
+    print(masked(safe_text(line)))
+
+
+def out_whole(line: object) -> None:
+    """As `out`, logins and keys included: for who asked for them."""
     print(safe_text(line))
 
 
 def err(line: object) -> None:
     """One line for the person at the terminal, on stderr, so that stdout stays the result alone."""
-    print(safe_text(line), file=sys.stderr)
+    print(masked(safe_text(line)), file=sys.stderr)
 
 
 def out_lines(lines: Iterable[object]) -> None:
@@ -67,7 +74,16 @@ def emit(document: Mapping[str, object]) -> None:
     Escaped to ASCII: JSON's own escapes do not cover C1 and bidi characters, and a terminal may be at the
     other end.
     """
-    print(json.dumps({"version": JSON_VERSION, **document}, indent=2, default=_plain, allow_nan=False))
+    shown = _without_secrets({"version": JSON_VERSION, **document})
+    print(json.dumps(shown, indent=2, default=_plain, allow_nan=False))
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(inner) for key, inner in value.items()}
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None) -> list[str]:
@@ -167,4 +183,4 @@ def _padded(cell: str, width: int) -> str:
 
 def _plain(value: object) -> object:
     """What JSON lacks: times as ISO 8601, everything else as its text."""
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.isoformat() if isinstance(value, datetime) else masked(str(value))

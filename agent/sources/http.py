@@ -24,6 +24,7 @@ import httpcore
 import httpx
 
 from agent.errors import FetchRefused, SourceError
+from agent.masked import masked
 from agent.sources.guard import check_addresses, check_host, check_private
 from agent.sources.unpack import MAX_BYTES, Unpacker
 
@@ -172,13 +173,13 @@ class Client:
 
 
 def shown(url: str) -> str:
-    """A URL as messages show it: ASCII, without login, at most 200 characters."""
+    """A URL as messages show it: ASCII, without login, keys masked, at most 200 characters."""
     try:
         parts = urlsplit(url)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     except ValueError:
         pass
-    return ascii(url)[1:-1][:200]
+    return ascii(masked(url))[1:-1][:200]
 
 
 def _check_url(url: httpx.URL) -> None:
@@ -192,7 +193,7 @@ def _check_url(url: httpx.URL) -> None:
 def _in_words(problem: Exception, timeout_s: float) -> str:
     if isinstance(problem, httpx.TimeoutException | httpcore.TimeoutException | TimeoutError):
         return f"no complete answer within {timeout_s:g} s"
-    return f"{ascii(str(problem))[1:-1][:200] or 'no reason given'} ({type(problem).__name__})"
+    return f"{ascii(masked(str(problem)))[1:-1][:200] or 'no reason given'} ({type(problem).__name__})"
 
 
 class _Transport(httpx.BaseTransport):

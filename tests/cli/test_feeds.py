@@ -189,6 +189,7 @@ def test_import_and_export(commented: World) -> None:
     commented.run("feeds", "add", "--no-check", "/a/folder", "https://me:secret@login.example/f")
     exported = commented.run("feeds", "export")
     assert "/a/folder is not on the web" in exported.err and "holds a login" in exported.err
+    assert "secret" not in exported.out and "secret@login" in commented.run("feeds", "export", "--logins").out
     write_settings(commented.folder, model="none")
     file.write_text(exported.out)
     assert commented.run("feeds", "import", file).code == 0
