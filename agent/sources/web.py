@@ -12,6 +12,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from agent.errors import SourceError
+from agent.masked import masked
 from agent.sources.base import Fetched, SourceSpec
 from agent.sources.body import parse_body
 from agent.sources.http import Client, Response, shown
@@ -120,6 +121,7 @@ def failed(
 ) -> Fetched:
     """An error as a value: the state counts it, keeps the validators, and asks again later and later."""
     errors = state.errors + 1
+    message = masked(message)  # a server may say our own url back
     after = replace(
         state,
         errors=errors,
