@@ -59,6 +59,7 @@ RULES: dict[str, set[str]] = {
     "ner": {*KNOWLEDGE, "ner"},
     "lm": {*GROUND, "lm"},
     "store": {*GROUND, "store"},
+    "signing": {"errors", "private"},
     "page": {"types", "page"},
     "editing": {*GROUND, "lm", "editing"},
     "verify": {*KNOWLEDGE, "lm", "verify"},
@@ -127,6 +128,11 @@ THIRD_PARTY: dict[str, set[str]] = {
     "markupsafe": {"page", "web"},
     "starlette": {"serve", "web"},
     "uvicorn": {"serve", "web"},
+    "jinja2": {"page"},
+    "markupsafe": {"page"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "cryptography": {"signing"},
 }
 PURE = (
     "types",
