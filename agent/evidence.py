@@ -10,6 +10,7 @@ from datetime import datetime
 
 from agent import decide
 from agent.catalogue import Catalogue
+from agent.credits import credited
 from agent.policy import Policy
 from agent.relations import Relation
 from agent.sources.similar import clusters
@@ -60,7 +61,9 @@ def heard(store: Store, sources: Iterable[SourceSpec], *, cited_by: Iterable[Cla
     claims = articles.claims(store)
     wanted = {claim.article_id for claim in (*claims, *cited_by)}
     cited = {a.id: a for a in articles.articles_of(store, wanted)}
-    return Heard(claims, cited, stories(list(cited.values())), channels(sources), articles.copies(store))
+    known = channels(sources)
+    told = told_by(stories(list(cited.values())), claims, cited, known)
+    return Heard(claims, cited, told, known, articles.copies(store))
 
 
 def channels(sources: Iterable[SourceSpec]) -> dict[str, Channel]:
@@ -80,10 +83,34 @@ def voice_of(source: SourceSpec) -> str:
     return (source.publisher or "").strip() or site
 
 
+def told_by(
+    stories: Mapping[str, str],
+    claims: Iterable[Claim],
+    cited: Mapping[str, Article],
+    channels: Mapping[str, Channel],
+) -> dict[str, str]:
+    """`stories`, with those made one of which one credits the other's voice with what both say."""
+    voices = {
+        a.id: channels[a.source].voice or a.publisher if a.source in channels else a.publisher
+        for a in cited.values()
+    }
+    leader = {story: story for story in stories.values()}
+
+    def first(story: str) -> str:
+        while leader[story] != story:
+            story = leader[story]
+        return story
+
+    for one, other in credited(claims, cited, voices):
+        a, b = sorted((first(stories[one]), first(stories[other])))
+        leader[b] = a
+    return {article: first(story) for article, story in stories.items()}
+
+
 def stories(cited: Sequence[Article]) -> dict[str, str]:
     """Article id -> the id of the first article of its story: copies of one wire story are one voice."""
     ordered = sorted(cited, key=lambda article: (article.published_at, article.id))
     return {ordered[i].id: ordered[group[0]].id for group in clusters(ordered) for i in group}
 
 
-__all__ = ["Heard", "channels", "heard", "stories", "voice_of"]
+__all__ = ["Heard", "channels", "heard", "stories", "told_by", "voice_of"]

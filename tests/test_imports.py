@@ -46,6 +46,7 @@ RULES: dict[str, set[str]] = {
     "config": {*GROUND, "paths", "settings", "typed", "editing.settings"},
     # The deciders are pure: they know words and rules, and nothing that reads, writes or computes.
     "voices": {"types"},
+    "credits": {"types"},
     "eligible": {"types", "catalogue", "relations", "policy"},
     "compared": {"types"},
     "support": {"types", "eligible", "voices"},
@@ -143,6 +144,7 @@ PURE = (
     "wikibase",
     "policy",
     "voices",
+    "credits",
     "eligible",
     "choose",
     "decide",
