@@ -1,6 +1,7 @@
 # make demo   the main job, end to end, on the embedded world and feeds
 # make test   the test suite
 # make check  formatting, lint, types
+# make security  every attack of tests/security, counted by class
 # make bench  the benchmarks that need no data from elsewhere
 # Each makes its own virtual environment in .venv first.
 
@@ -12,7 +13,7 @@ STAMP  := $(VENV)/.installed-dev
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check security bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +34,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check agent benchmarks tests
 	$(BIN)/ruff check agent benchmarks tests
 	$(BIN)/mypy
+
+security: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.security
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.pocket_edits agent/demo/pocket --json build/pocket_edits.json

@@ -22,7 +22,7 @@ from agent.types import SourceSpec
 from tests import chat_server
 from tests.security.drills import NODDING, NOW, TRUE, Drill, feed, without
 from tests.sources import wikibase
-from tests.sources.conftest import Site, answer, site  # noqa: F401
+from tests.sources.conftest import Site, answer
 
 FALSE = ("Zorland", "Sorna")
 CLAIM = "Zorland has moved its capital to Sorna"
@@ -58,9 +58,24 @@ def test_nobody_is_approved_by_the_default_policy(start: Start) -> None:
 
 def test_one_publisher_floods(start: Start) -> None:
     """500 items, each in words of its own."""
-    words = (
-        ["after", "the", "a", "vote", "of", "long", "rain", "market", "night", "bridge", "council", "winter", "harvest", "letter", "court", "song"]
-    )
+    words = [
+        "after",
+        "the",
+        "a",
+        "vote",
+        "of",
+        "long",
+        "rain",
+        "market",
+        "night",
+        "bridge",
+        "council",
+        "winter",
+        "harvest",
+        "letter",
+        "court",
+        "song",
+    ]
     draw = random.Random(7)
     texts = [
         f"{' '.join(draw.choices(words, k=9))} {n}. {CLAIM}. {' '.join(draw.choices(words, k=9))}."

@@ -78,10 +78,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_no_name_becomes_a_path(world: World, way: Callable[[World, str], str], offline: None) -> None:
+def test_no_name_becomes_a_path(
+    world: World, way: Callable[[World, str], str], offline: None, record_property: Callable[[str, int], None]
+) -> None:
     """All names in one state: what is there before is there after, and nothing else."""
     before = tree(world.folder)
     chosen = PATHS if way in (as_model, as_served_name) else IDS
+    record_property("tried", len(chosen))
     through = {case["name"]: found for case in chosen if (found := got_through(world, case, way))}
     assert through == {}
     after = tree(world.folder)
