@@ -167,7 +167,7 @@ def test_what_is_masked(text: str, wanted: str) -> None:
     assert masked(text) == wanted == masked(masked(text))
 
 
-@given(st.text("abcXYZ019%-._~!$&()*+,;=:", min_size=1, max_size=30))
+@given(st.text("abcXYZ019%-._~!$&()+,;=:", min_size=1, max_size=30))
 def test_no_login_survives(login: str) -> None:
     assert f"{login}@" not in masked(f"get https://{login}@a.example/f now")
     assert f"{login}@" not in shown(f"https://{login}@a.example/f")
