@@ -129,10 +129,6 @@ THIRD_PARTY: dict[str, set[str]] = {
     "markupsafe": {"page", "web"},
     "starlette": {"serve", "web"},
     "uvicorn": {"serve", "web"},
-    "jinja2": {"page"},
-    "markupsafe": {"page"},
-    "starlette": {"serve"},
-    "uvicorn": {"serve"},
     "cryptography": {"signing"},
 }
 PURE = (
