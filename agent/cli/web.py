@@ -12,7 +12,7 @@ import typer
 
 from agent.cli.session import Session, session, who
 from agent.cli.signals import stopped_by_signals
-from agent.cli.text import err, out
+from agent.cli.text import err, out_whole
 from agent.errors import FactdError, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def web(
     with bound(host, port) as listening, stopped_by_signals() as caught:
         listener = _listener(asked, host, token, listening)
         listener.start()
-        out(f"{listener.url}/enter?token={token}")
+        out_whole(f"{listener.url}/enter?token={token}")
         asked.note("the review desk; open this address in a browser, Ctrl-C stops it")
         while not caught:
             if not listener.is_up:

@@ -48,7 +48,7 @@ def fill(state: Path) -> None:
         )
     save_values(state / "cache", {"aaaa": torch.zeros(2)})
     save_tensors(state / "cache" / "kept" / "x.safetensors", {"0": torch.zeros(2)}, {})
-    write_whole(state / "cache" / "located.json", b"{}", private.FILE)
+    write_whole(state / "cache" / "located.json", b"{}", mode=private.FILE)
 
 
 def test_all_of_it_is_the_owners_alone(tmp_path: Path, umask: None) -> None:
