@@ -1,61 +1,99 @@
 """Places where a crash test may kill the process, so that "nothing is lost" is tried and not believed.
 
-`fault("publish:after-rename")` does nothing unless the environment variable `FACTD_FAULT` holds just that
-name; then the process kills itself with SIGKILL: no handler, no `finally`, no flush, as when the power goes.
-A name is `<stage>:<moment>`.
+Every durable write (a database's commit, a file's content, an fsync, a rename, a link, a removal) stands between two points:
+
+    with step("publish", "rename"):       publish:before-rename
+        folder.rename(place)              publish:after-rename
+
+A point does nothing unless the environment variable `FACTD_FAULT` holds just its name; then the process kills itself with SIGKILL: no
+handler, no `finally`, no flush. Each passing is also told to the audit hooks of the interpreter (`sys.audit`), by which tests
+count the points, kill at the third passing, or let a write fail as on a full disk.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 FAULT_VARIABLE = "FACTD_FAULT"
+FAULT_EVENT = "factd.fault"
 
-STORE_FAULTS = (
-    "articles:before-commit",
-    "articles:after-commit",
-    "claims:after-commit",
-    "queue:after-propose",
-    "edit:after-lease",
-    "edit:after-verified",
-    "publish:before-write",
-    "publish:before-rename",
-    "publish:after-rename",
-    "publish:before-commit",
-    "publish:after-commit",
-    "publish:after-link",
-    "rollback:before-commit",
-    "rollback:after-commit",
-    "gc:before-commit",
-    "gc:after-commit",
-    "gc:after-one",
-    "restore:after-file",
-    "restore:before-commit",
-    "restore:after-commit",
-)
-"""The points that `agent/store` passes, in the order in which one run reaches them; the crash tests go
-through all of them.
-"""
+STORE_WRITES: Mapping[str, tuple[str, ...]] = {
+    "open": ("folders", "commit"),
+    "articles": ("commit",),
+    "poll": ("commit",),
+    "feed": ("commit",),
+    "claims": ("commit",),
+    "retire": ("commit",),
+    "propose": ("commit",),
+    "skips": ("commit",),
+    "stage": ("commit",),
+    "decide": ("commit",),
+    "approve": ("commit",),
+    "reject": ("commit",),
+    "defer": ("commit",),
+    "reopen": ("commit",),
+    "send-back": ("commit",),
+    "take-back": ("commit",),
+    "move": ("commit",),
+    "lease": ("commit",),
+    "renew": ("commit",),
+    "verified": ("commit",),
+    "failed": ("commit",),
+    "release": ("commit",),
+    "expired": ("commit",),
+    "ledger": ("commit",),
+    "pin": ("commit",),
+    "unpin": ("commit",),
+    "publish": ("folder", "write", "sync", "sweep", "rename", "sync-folder", "commit"),
+    "confirm": ("unlink", "sync-folder"),
+    "republish": ("commit",),
+    "rollback": ("commit",),
+    "link": ("symlink", "rename", "unlink", "sync-folder"),
+    "gc": ("commit", "unlink", "sync-folder"),
+    "restore": ("write", "sync", "rename", "sync-folder", "commit"),
+    "repair": ("remove",),
+}
+"""Stage -> what `agent/store` writes in it."""
 
-PIPELINE_FAULTS = (
-    "fetch:after-save",
-    "propose:after-log",
-    "approve:after-one",
-    "apply:after-check",
-    "values:after-one",
-    "values:after-set",
-    "values:after-move",
-    "apply:after-compile",
-    "apply:after-verify",
-)
-"""The points between the stages, and where a stage writes more than once."""
+FILE_WRITES: Mapping[str, tuple[str, ...]] = {
+    "whole": ("write", "sync", "rename", "sync-folder"),
+    "values": ("folder", "write", "sync", "rename", "sync-folder", "move", "sync-moved", "rmdir"),
+    "statistics": ("write", "sync", "rename", "sync-folder", "unlink"),
+    "export": ("folder", "sync", "rename", "sync-folder"),
+}
+"""What is written outside the database and the folder of revisions: files that appear whole, value vectors, key statistics, exports."""
 
-WHOLE_FAULTS = ("whole:before-rename", "whole:after-rename")
-"""Around the moment at which a file takes the place of another; `tests/test_whole.py` goes through them."""
+BETWEEN = ("apply:after-check", "apply:after-compile", "apply:after-verify")
+"""Where a run has done much work and written none of it."""
+
+
+def _points(writes: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(
+        f"{stage}:{moment}-{what}"
+        for stage, whats in writes.items()
+        for what in whats
+        for moment in ("before", "after")
+    )
+
+
+POINTS = (*_points(STORE_WRITES), *_points(FILE_WRITES), *BETWEEN)
+"""All that there are. tests/crash holds that the program has no others and that each is met."""
 
 
 def fault(name: str) -> None:
-    """Kill this process here and now if `FACTD_FAULT` names this point."""
+    """Tell the audit hooks, and kill this process here and now if `FACTD_FAULT` names this point."""
+    sys.audit(FAULT_EVENT, name)
     if os.environ.get(FAULT_VARIABLE) == name:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def step(stage: str, what: str) -> Iterator[None]:
+    """One durable write between its two points."""
+    fault(f"{stage}:before-{what}")
+    yield
+    fault(f"{stage}:after-{what}")

@@ -26,7 +26,6 @@ from agent import decide
 from agent.approve import Ruling, rule_on
 from agent.caps import limit
 from agent.evidence import heard
-from agent.faults import fault
 from agent.follow import source_kinds
 from agent.reading import Reading, read_unread
 from agent.refetch import sent_back_before
@@ -86,7 +85,6 @@ def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
     kinds = source_kinds(due, shop.relations, shop.catalogue)
     for batch in poll_batches(due, states, Client(), now, kinds=kinds):
         stored = feeds.save_polled(shop.store, [(result.articles, result.state) for _, result in batch])
-        fault("fetch:after-save")
         done += len(batch)
         shop.progress("fetch", done, len(due))
         for (spec, result), added in zip(batch, stored, strict=True):
@@ -154,7 +152,6 @@ def propose(shop: Workshop, outcomes: list[Fact | Skip]) -> tuple[tuple[Proposal
             )
         )
     progress.log_skips(shop.store, skips, shop.clock())
-    fault("propose:after-log")
     return tuple(p.proposal for p in placed if p.is_new), tuple(skips)
 
 
@@ -215,7 +212,6 @@ def approve_by_rule(shop: Workshop) -> dict[int, Ruling]:
         if ruling.rule:
             reason = f"policy.auto_approve, {ruling.rule}: {ruling.why}"
             queue.approve(shop.store, proposal.id, who="policy", now=now, reason=reason)
-            fault("approve:after-one")
     return rulings
 
 

@@ -13,8 +13,10 @@ from agent.editing.compile import Compiled
 from agent.editing.made import made_with
 from agent.errors import ModelError, StoreError, UsageError
 from agent.lm.load import LM
+from agent.lm.memory import enough_memory
 from agent.recipe import MATERIAL, SETTINGS, Kept, compiled, read_back, recipe_of
-from agent.store import artefacts, keeping, published, revisions
+from agent.start import mend
+from agent.store import artefacts, keeping, published
 from agent.store.lock import worker_lock
 from agent.types import Revision
 from agent.workshop import Workshop
@@ -47,7 +49,7 @@ def rebuild(shop: Workshop, revision_id: int, *, who: str, check: bool = False) 
     if revision_id == published.BASE:
         raise UsageError("revision 0 is the base model itself: there is nothing to compile")
     with worker_lock(shop.store.folder):
-        revisions.repair(shop.store)
+        mend(shop)
         revision = published.get(shop.store, revision_id)
         lm = shop.base()
         if lm.sha != revision.base_sha:
@@ -56,7 +58,8 @@ def rebuild(shop: Workshop, revision_id: int, *, who: str, check: bool = False) 
                 f" {lm.sha[:12]}; set model.path back"
             )
         kept = _kept(shop, lm, revision_id)
-        found = compiled(lm, kept.recipe, shop.cache, shop.progress)
+        with enough_memory(f"compiling revision {revision_id} again"):
+            found = compiled(lm, kept.recipe, shop.cache, shop.progress)
         if found.delta.sha != revision.delta_sha:
             return Rebuilt(revision, found.delta.sha, False, tuple(_differences(lm, kept, found)))
         restored = not check and not _sound(shop, revision_id)

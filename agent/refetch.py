@@ -72,7 +72,7 @@ def sent_back_before(store: Store, proposal: Proposal) -> bool:
 
 def _send_back(shop: Workshop, proposal: Proposal, why: str, claims: Iterable[str]) -> None:
     """Back to pending, and the claims that no longer hold count no longer."""
-    with shop.store.writing():
+    with shop.store.writing("send-back"):
         queue.send_back(shop.store, proposal.id, reason=why, who=WHO, now=shop.clock())
         articles.retire(shop.store, claims, shop.clock())
 

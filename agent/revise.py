@@ -25,9 +25,11 @@ from agent.editing.delta import Delta, applied, empty_delta
 from agent.examine import gate_of
 from agent.faults import fault
 from agent.lm.load import LM
+from agent.lm.memory import enough_memory
 from agent.overlaid import ask_beside, can_hold, overlay_only, with_overlay
 from agent.recipe import recipe_of, records
 from agent.refetch import check
+from agent.start import mend
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
 from agent.store.revisions import Candidate
@@ -64,8 +66,7 @@ def apply(shop: Workshop, *, retry: bool = False, resume: bool = False) -> Revis
     ModelError, EditError; proposals then go back to approved.
     """
     with worker_lock(shop.store.folder):
-        revisions.repair(shop.store)
-        leases.release_expired(shop.store, shop.clock(), sole_worker=True)
+        mend(shop)
         approved, size = queue.proposals(shop.store, "approved"), shop.settings.policy.canary
         if size and not resume and (held := canary.held(shop.store)):
             return replace(_apply(shop, (), retry), held={p.id: held.reason for p in approved})
@@ -121,7 +122,9 @@ def _apply(shop: Workshop, new: Sequence[Proposal], retry: bool) -> Revised:
     )
     told = frozenset() if retry else frozenset(i for i, place in places.items() if place == "overlay")
     try:
-        return _revise(shop, _Batch(_by_key(_not_replaced(live, taken)), _by_key(taken), told, owner))
+        batch = _Batch(_by_key(_not_replaced(live, taken)), _by_key(taken), told, owner)
+        with enough_memory(f"compiling and verifying {len(batch.all)} facts"):
+            return _revise(shop, batch)
     except BaseException:
         held = [p.id for p in queue.proposals(shop.store, "editing", "verified")]
         leases.release(

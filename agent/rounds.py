@@ -11,6 +11,7 @@ from agent.canary import held
 from agent.errors import FactdError
 from agent.pipeline import Gathered, gather
 from agent.revise import Revised, apply
+from agent.start import mend_if_free
 from agent.store import queue, revisions, rounds
 from agent.store.db import Store
 from agent.store.rounds import End, Outcome
@@ -31,6 +32,7 @@ def round_(shop: Workshop) -> tuple[Gathered, Revised | None]:
     """Gather, then apply where there is something to apply: approved, or left half done by a run that was
     killed.
     """
+    mend_if_free(shop)
     found = gather(shop)
     waits = bool(shop.settings.policy.canary) and held(shop.store) is not None
     return found, apply(shop) if has_work(shop.store, waits=waits) else None

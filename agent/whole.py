@@ -7,7 +7,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from agent.faults import fault
+from agent.faults import step
 
 _READABLE = 0o644
 
@@ -29,16 +29,18 @@ def write_whole(
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
+            with step("whole", "write"):
+                stream.write(data)
+                stream.flush()
             _dress(stream.fileno(), like, mode)
-            os.fsync(stream.fileno())
-        fault("whole:before-rename")
-        partial.replace(path)
+            with step("whole", "sync"):
+                os.fsync(stream.fileno())
+        with step("whole", "rename"):
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    fault("whole:after-rename")
-    sync(path.parent)
+    with step("whole", "sync-folder"):
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -23,6 +23,7 @@ from agent.store.db import Store, open_store
 
 Clock = Callable[[], datetime]
 Progress = Callable[[str, int, int], None]
+Tell = Callable[[str], None]
 
 
 def utc_now() -> datetime:
@@ -31,6 +32,10 @@ def utc_now() -> datetime:
 
 def silent(_stage: str, _done: int, _total: int) -> None:
     """No progress shown."""
+
+
+def mute(_line: str) -> None:
+    """Nobody is told."""
 
 
 @dataclass(slots=True)
@@ -42,7 +47,9 @@ class _Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """`revisions_from`: the store whose revision files are served, where `store` is a scratch copy of it."""
+    """`revisions_from`: the store whose revision files are served, where `store` is a scratch copy of it. `tell` gets a line for a
+    person on what was found and repaired.
+    """
 
     settings: Settings
     store: Store
@@ -51,6 +58,7 @@ class Workshop:
     clock: Clock = utc_now
     progress: Progress = silent
     revisions_from: Store | None = None
+    tell: Tell = mute
     _loaded: _Loaded = field(default_factory=_Loaded)
 
     def base(self) -> LM:
@@ -114,10 +122,15 @@ def delta_of(store: Store, revision_id: int, lm: LM) -> Delta:
 
 
 def open_workshop(
-    settings: Settings, *, clock: Clock = utc_now, progress: Progress = silent, create: bool = False
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    progress: Progress = silent,
+    create: bool = False,
+    tell: Tell = mute,
 ) -> Workshop:
     """Open the state and read relations and catalogue; the model is left alone until it is needed."""
     relations = load_relations(settings.relations)
     catalogue = load_catalogue(settings.catalogue)
     store = open_store(settings.state, clock(), create_missing=create)
-    return Workshop(settings, store, relations, catalogue, clock, progress)
+    return Workshop(settings, store, relations, catalogue, clock, progress, tell=tell)

@@ -2,19 +2,23 @@
 
 A fresh interpreter spends seconds on importing torch and spaCy; the crash tests need dozens of processes that
 may be killed. `python -m tests.forks MODEL` reads one JSON request a line and answers with its exit
-code; `Forks` is its other end.
+code; `Forks` is its other end. With no MODEL nothing heavy is imported.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass
+import traceback
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.crash.hooks import Hook, install
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,19 +39,27 @@ class Done:
 class Forks:
     """The process that forks. Output goes through files in `folder`."""
 
-    def __init__(self, folder: Path, model: Path) -> None:
+    def __init__(self, folder: Path, model: Path | None) -> None:
         self._folder = folder
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forks", str(model)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "tests.forks", str(model or "")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env=quiet_environ(),
         )  # fmt: skip
 
     def run(
-        self, *arguments: object, environ: dict[str, str] | None = None, file_limit: int | None = None
+        self,
+        *arguments: object,
+        environ: dict[str, str] | None = None,
+        file_limit: int | None = None,
+        hook: Hook | None = None,
+        call: str | None = None,
     ) -> Done:
-        """`factd <arguments>`. No file that it writes may grow beyond `file_limit` bytes, as on a full disk."""
+        """`factd <arguments>`, or the function `call` ("package.module:name") with them. No file that it writes may grow beyond
+        `file_limit` bytes, as on a full disk; `hook` is what happens at a fault point.
+        """
         out, err = self._folder / "stdout", self._folder / "stderr"
         request = {"arguments": [*map(str, arguments)], "environ": environ or {}, "file_limit": file_limit}
+        request |= {"hook": None if hook is None else asdict(hook), "call": call}
         assert self._server.stdin is not None and self._server.stdout is not None
         self._server.stdin.write(json.dumps({**request, "out": str(out), "err": str(err)}) + "\n")
         self._server.stdin.flush()
@@ -82,9 +94,12 @@ def warm_up(model: str) -> None:
 
 
 def serve() -> None:
-    warm_up(sys.argv[1])
+    if sys.argv[1]:
+        warm_up(sys.argv[1])
     for line in sys.stdin:
         request = json.loads(line)
+        if request["call"]:
+            importlib.import_module(request["call"].partition(":")[0])
         child = os.fork()
         if child == 0:
             _run(request)
@@ -94,8 +109,6 @@ def serve() -> None:
 
 def _run(request: dict[str, Any]) -> None:
     """Become the command: its own output, environment and limits. Never returns."""
-    from agent.cli.main import main
-
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.environ.update(request["environ"])
@@ -103,11 +116,24 @@ def _run(request: dict[str, Any]) -> None:
     try:
         if request["file_limit"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], resource.RLIM_INFINITY))
-        code = main(request["arguments"])
+        if request["hook"] is not None:
+            install(Hook(**request["hook"]))
+        code = _called(request["call"] or "agent.cli.main:main", request["arguments"])
         sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:
+        traceback.print_exc()
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _called(name: str, arguments: list[str]) -> int:
+    """`main` takes a list, our own functions their arguments; what is no exit code is 0."""
+    module, _, function = name.partition(":")
+    do = getattr(importlib.import_module(module), function)
+    found = do(arguments) if function == "main" else do(*arguments)
+    return found if isinstance(found, int) else 0
 
 
 if __name__ == "__main__":

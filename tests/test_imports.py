@@ -92,6 +92,7 @@ UPSTAIRS = {
     "locate",
     "calibrate",
     "follow",
+    "start",
     "importing",
     "wikiexport",
     "swaps",

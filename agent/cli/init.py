@@ -15,6 +15,7 @@ from agent.cli.text import out
 from agent.errors import ConfigError, StoreError, UsageError
 from agent.paths import data_file
 from agent.sources.naming import name_for
+from agent.whole import write_whole
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -49,8 +50,7 @@ def init(
             data_file(SETTINGS).read_text(encoding="utf-8"), model=model, feeds=feed or [], state=asked.state
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        write_whole(path, text)
         out(f"wrote {path}")
     settings = Session(path, asked.state, asked.model).settings()
     from agent.store.db import open_store

@@ -113,7 +113,7 @@ def approve(
         chosen = _due(store, now) if all else _numbers(ids or [])
         if all and chosen:
             confirm(f"Approve {plural(len(chosen), 'proposal')}?", yes=yes)
-        with store.writing():
+        with store.writing("decide"):
             if all:
                 chosen = _approve_all(store, chosen, now, reason)
             else:
@@ -166,7 +166,7 @@ def defer(
     """Put proposals off: no rule and no --all approves them before then."""
     asked, chosen = session(ctx), _numbers(ids)
     at = moment(until, asked.now())
-    with asked.writing() as store, store.writing():
+    with asked.writing() as store, store.writing("decide"):
         for number in chosen:
             queue.defer(store, number, at, who=who(), now=asked.now(), reason=reason)
     asked.note(f"{plural(len(chosen), 'proposal')} deferred until {minute(at)} UTC")
@@ -195,7 +195,7 @@ def add(
     asked = session(ctx)
     now, known = asked.now(), knowledge(asked.settings())
     wanted = of_file(file, known, now) if file else [of_fact(subject, relation, object, known, now)]
-    with asked.writing() as store, store.writing():
+    with asked.writing() as store, store.writing("decide"):
         placed = [_place(store, item, now) for item in wanted]
     new = [p.proposal for p in placed if p.is_new]
     if json:
@@ -223,7 +223,7 @@ def _decide(
 ) -> None:
     """One move of the queue for every proposal named, all of them or none."""
     asked, chosen = session(ctx), _numbers(ids)
-    with asked.writing() as store, store.writing():
+    with asked.writing() as store, store.writing("decide"):
         for number in chosen:
             move(store, number, reason=reason, who=who(), now=asked.now())
     asked.note(f"{plural(len(chosen), 'proposal')} {done}")

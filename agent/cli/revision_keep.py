@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.session import confirm, session, who
+from agent.cli.session import confirm, repair, session, who
 from agent.cli.text import emit, minute, out, out_lines, plural, table
 from agent.errors import EditError, UsageError
-from agent.store import keeping, revisions
+from agent.store import keeping
 from agent.store.lock import worker_lock
 
 Number = Annotated[int, typer.Argument(metavar="N", help="A revision's number.")]
@@ -67,7 +67,7 @@ def gc(
         if found and not dry_run:
             confirm(f"Remove the weights of {plural(len(found), 'revision')}, {freed:,} bytes?", yes=yes)
             with worker_lock(store.folder):
-                revisions.repair(store)
+                repair(store)
                 freed = keeping.remove(store, sizes, who=who(), now=now)
     if json:
         emit(

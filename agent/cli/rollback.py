@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.session import Session, session, who
+from agent.cli.session import Session, repair, session, who
 from agent.cli.text import emit, out, plural
 from agent.cli.views import proposal_record
 from agent.errors import StaleState, UnknownId, UsageError
@@ -34,7 +34,7 @@ def rollback(
     with asked.writing() as store:
         revisions.get(store, id)
         with worker_lock(store.folder):
-            revisions.repair(store)
+            repair(store)
             revision = revisions.rollback(store, id, reason=reason, who=who(), now=asked.now())
     served = "the base model" if revision.id == revisions.BASE else f"revision {revision.id}"
     out(f"{served} is served, with {plural(len(revision.facts), 'fact')}")

@@ -10,7 +10,7 @@ import getpass
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ class Session:
         from agent.workshop import open_workshop
 
         with self.progress() as line:
-            shop = open_workshop(self.settings(), progress=line)
+            shop = open_workshop(self.settings(), progress=line, tell=_teller(line))
             with shop.store:
                 yield shop
 
@@ -95,6 +95,16 @@ class Session:
         with self.progress() as line, _state_or_none_yet(settings.state, self.now()) as store:
             relations, catalogue = load_relations(settings.relations), load_catalogue(settings.catalogue)
             yield Workshop(settings, store, relations, catalogue, self.now, line)
+
+
+def _teller(line: ProgressLine) -> Callable[[str], None]:
+    """Writes where the progress line stands, which goes on below."""
+
+    def tell(told: str) -> None:
+        line.clear()
+        err(told)
+
+    return tell
 
 
 @contextmanager
@@ -114,6 +124,14 @@ def session(ctx: typer.Context) -> Session:
     """The session that the app's callback made."""
     found = ctx.find_object(Session)
     return found if found is not None else Session()
+
+
+def repair(store: Store) -> None:
+    """What a start does about a killed run, for commands without a model; each thing done is told. Only under the worker's lock."""
+    from agent.store import revisions
+
+    for line in revisions.repair(store):
+        err(f"repaired: {line}")
 
 
 def who() -> str:

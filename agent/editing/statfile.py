@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from agent.errors import EditError
+from agent.faults import step
 from agent.private import FILE, make_folder
+from agent.whole import sync
 
 Tensor = torch.Tensor
 # safetensors writes the entries of its metadata in random order: one entry keeps equal files equal.
@@ -100,11 +101,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str,
     partial = path.with_name(f"{path.name}.partial")
     try:
         make_folder(path.parent)
-        save_file(dict(tensors), partial, {_ENTRY: json.dumps(record, sort_keys=True)})
+        with step("statistics", "write"):
+            save_file(dict(tensors), partial, {_ENTRY: json.dumps(record, sort_keys=True)})
         partial.chmod(FILE)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        with step("statistics", "sync"):
+            sync(partial)
+        with step("statistics", "rename"):
+            partial.replace(path)
+        with step("statistics", "sync-folder"):
+            sync(path.parent)
     except (SafetensorError, OSError) as error:  # the first is how safetensors tells of a full disk
         with suppress(OSError):
             partial.unlink()

@@ -11,6 +11,7 @@ import torch
 
 from agent.editing.moments import Moments
 from agent.editing.statfile import load_tensors, save_tensors
+from agent.faults import step
 
 Tensor = torch.Tensor
 # Saving takes at most one part in so many of the time: the sums of a 7B model are gigabytes.
@@ -107,7 +108,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with step("statistics", "unlink"):
+                self.path.unlink(missing_ok=True)
 
 
 def _named(sums: Sums) -> Iterator[tuple[str, Tensor]]:

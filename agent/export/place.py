@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import InputError, StoreError, UsageError
+from agent.faults import step
 from agent.whole import sync
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -47,15 +48,19 @@ def placed(folder: Path) -> Iterator[Path]:
         with told(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
-            partial.mkdir()
+            with step("export", "folder"):
+                partial.mkdir()
         yield partial
         with told(folder):
             _open_up(partial)
-            _sync_tree(partial)
+            with step("export", "sync"):
+                _sync_tree(partial)
             # rename(2) would take the place of an empty folder
             check_free(folder)
-            partial.rename(folder)
-            sync(folder.parent)
+            with step("export", "rename"):
+                partial.rename(folder)
+            with step("export", "sync-folder"):
+                sync(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

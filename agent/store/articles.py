@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import cast
 
 from agent.errors import StoreError, UnknownId
-from agent.faults import fault
 from agent.store.codec import storable, to_text, to_time
 from agent.store.db import Row, Store
 from agent.types import Article, Claim, ClaimKind, Copy, FactKey
@@ -47,11 +46,9 @@ def add(store: Store, articles: Iterable[Article]) -> Added:
     One transaction: all of the batch or nothing. Doing it again changes nothing.
     """
     sorted_out: dict[str, list[str]] = {"new": [], "revised": [], "known": []}
-    with store.writing():
+    with store.writing("articles"):
         for article in articles:
             sorted_out[_add_one(store, article)].append(article.id)
-        fault("articles:before-commit")
-    fault("articles:after-commit")
     return Added(*(tuple(sorted_out[kind]) for kind in ("new", "revised", "known")))
 
 
@@ -190,7 +187,7 @@ def record_readings(
     still cite them.
     """
     new = 0
-    with store.writing():
+    with store.writing("claims"):
         for article_id, claims in readings:
             strangers = [claim.id for claim in claims if claim.article_id != article_id]
             if strangers:
@@ -205,7 +202,6 @@ def record_readings(
             # The last reader only: should an earlier one come back, its claims are to come back too.
             store.run("DELETE FROM article_read WHERE article_id = ?", (article_id,))
             store.run("INSERT INTO article_read VALUES (?, ?, ?)", (article_id, reader, to_text(now)))
-    fault("claims:after-commit")
     return new
 
 
@@ -216,7 +212,7 @@ def add_claims(store: Store, claims: Iterable[Claim], now: datetime) -> int:
     Raises StoreError when a claim's article is not in the store.
     """
     new = 0
-    with store.writing():
+    with store.writing("claims"):
         for claim in claims:
             inserted = store.run(
                 "INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (id) DO NOTHING",
@@ -244,7 +240,7 @@ def add_claims(store: Store, claims: Iterable[Claim], now: datetime) -> int:
 
 def retire(store: Store, ids: Iterable[str], now: datetime) -> None:
     """Let claims count no longer; what cites them still finds them."""
-    with store.writing():
+    with store.writing("retire"):
         for claim_id in ids:
             store.run(
                 "UPDATE claim SET retired_at = ? WHERE id = ? AND retired_at IS NULL",

@@ -15,7 +15,7 @@ from agent.errors import StoreError
 from agent.store import artefacts, ledger
 from agent.store.db import Row, Store
 from agent.store.ledger import Entry
-from agent.store.published import facts_rows, place_of, pointer
+from agent.store.published import facts_rows, place_of, pointer, strangers
 
 _COLUMNS = ("base_sha", "delta_sha", "settings_sha")
 # Columns of the database that repeat a file.
@@ -75,7 +75,7 @@ def audit(store: Store) -> tuple[Finding, ...]:
         told = _Told()
         for entry in ledger.entries(store):
             told.add(entry)
-        return (*_revisions(store, told), *_pointer(store, told))
+        return (*_revisions(store, told), *_strangers(store), *_pointer(store, told))
 
 
 def _revisions(store: Store, told: _Told) -> Iterator[Finding]:
@@ -127,6 +127,14 @@ def _files(store: Store, number: int, told: _Told) -> Iterator[Finding]:
         if found != wanted:
             what = "is missing" if found is None else "was changed after publication"
             yield Finding(f"revision {number}, {name}", what)
+
+
+def _strangers(store: Store) -> Iterator[Finding]:
+    for number in strangers(store):
+        yield Finding(
+            f"the folder {store.revisions_folder / str(number)}",
+            "is on the disk and not in the database: the database is older than it, perhaps put back from a copy",
+        )
 
 
 def _pointer(store: Store, told: _Told) -> Iterator[Finding]:

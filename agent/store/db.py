@@ -9,14 +9,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from agent.errors import StoreError
+from agent.faults import step
 from agent.private import make_file, make_folder
 from agent.store.migrations import APPLICATION_ID, MIGRATIONS, create, migrate
+from agent.whole import sync
 
 DATABASE = "factd.db"
 BUSY_TIMEOUT_S = 10.0
@@ -80,12 +82,12 @@ class Store:
             return row
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, stage: str = "") -> Iterator[None]:
         """A transaction that has the write lock from its start; all of it is on the disk at the end, or none
         of it.
 
         Inside another `writing()` it is part of that one, so that functions which each write atomically can
-        be put together. Raises StoreError when the lock cannot be had in time, or the disk is full.
+        be put together. `stage` names it for the tests of crashes (agent.faults). Raises StoreError when the lock cannot be had in time, or the disk is full.
         """
         if _in_transaction(self.conn):
             yield
@@ -93,7 +95,8 @@ class Store:
         self.run("BEGIN IMMEDIATE")
         try:
             yield
-            self.run("COMMIT")
+            with step(stage, "commit") if stage else nullcontext():
+                self.run("COMMIT")
         except BaseException:
             if self.conn.in_transaction:
                 self.conn.rollback()
@@ -122,8 +125,7 @@ def open_store(folder: Path, now: datetime, *, create_missing: bool = False) -> 
     path = folder / DATABASE
     if create_missing:
         try:
-            for part in (folder, folder / "revisions", folder / "cache"):
-                make_folder(part)
+            _make(folder)
             make_file(path)  # SQLite gives its other files the same permissions
         except OSError as error:
             raise StoreError(
@@ -140,7 +142,7 @@ def open_store(folder: Path, now: datetime, *, create_missing: bool = False) -> 
             conn.execute("PRAGMA synchronous = FULL")
             conn.execute("PRAGMA foreign_keys = ON")
             if version < len(MIGRATIONS):
-                with Store(folder, conn).writing():
+                with Store(folder, conn).writing("open"):
                     _bring_up(conn, path, now)
     except BaseException:
         conn.close()
@@ -166,6 +168,16 @@ def read_store(folder: Path) -> Store:
             f"{path}: of an older version ({version}); `factd init` on this folder brings it up to date"
         )
     return Store(folder, conn)
+
+
+def _make(folder: Path) -> None:
+    """The state folder, with names that a power cut does not forget."""
+    parts = [part for part in (folder, folder / "revisions", folder / "cache") if not part.is_dir()]
+    with step("open", "folders") if parts else nullcontext():
+        for part in parts:
+            make_folder(part)
+        for part in dict.fromkeys(part.parent for part in parts):
+            sync(part)
 
 
 def _use_wal(conn: sqlite3.Connection) -> None:

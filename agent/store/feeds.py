@@ -25,7 +25,7 @@ def save(store: Store, state: FeedState) -> None:
 
     Call it after its articles are stored: an etag kept without them would lose them.
     """
-    with store.writing():
+    with store.writing("feed"):
         store.run(
             "INSERT OR REPLACE INTO feed VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -52,7 +52,7 @@ def save_polled(
     One transaction: a run killed here has the articles and the state of all of them, or of none.
     """
     added = []
-    with store.writing():
+    with store.writing("poll"):
         for found, state in outcomes:
             added.append(articles.add(store, found))
             save(store, state)

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent.errors import StaleState, StoreError, UsageError
-from agent.faults import fault
 from agent.store import artefacts, ledger
 from agent.store.codec import storable, to_text
 from agent.store.db import Store
@@ -31,7 +30,7 @@ def pin(store: Store, revision_id: int, *, reason: str, who: str, now: datetime)
     """
     if not reason.strip():
         raise UsageError(f"revision {revision_id}: say why it is kept (--reason), it stays in the ledger")
-    with store.writing():
+    with store.writing("pin"):
         need_weights(store, revision_id)
         store.run(
             "UPDATE revision SET pinned_at = ?, pin_reason = ? WHERE id = ?",
@@ -43,7 +42,7 @@ def pin(store: Store, revision_id: int, *, reason: str, who: str, now: datetime)
 
 def unpin(store: Store, revision_id: int, *, who: str, now: datetime) -> None:
     """Raises UnknownId, StaleState when it is not pinned."""
-    with store.writing():
+    with store.writing("unpin"):
         if keeping(store, revision_id).pinned_at is None:
             raise StaleState(f"revision {revision_id} is not pinned; `factd revisions` shows which are")
         store.run("UPDATE revision SET pinned_at = NULL, pin_reason = '' WHERE id = ?", (revision_id,))
@@ -86,18 +85,15 @@ def remove(store: Store, ids: Iterable[int], *, who: str, now: datetime) -> int:
     be removed: it is marked, and the next start tries again.
     """
     chosen = tuple(dict.fromkeys(ids))
-    with store.writing():
+    with store.writing("gc"):
         for revision_id in chosen:
             _check_removable(store, revision_id)
             store.run("UPDATE revision SET removed_at = ? WHERE id = ?", (to_text(now), revision_id))
             told = {"revision": revision_id, "who": storable(who), "bytes": weights_bytes(store, revision_id)}
             ledger.append(store, "removed", told, now)
-        fault("gc:before-commit")
-    fault("gc:after-commit")
     freed = 0
     for revision_id in chosen:
         freed += artefacts.discard(place_of(store, revision_id), artefacts.DELTA)
-        fault("gc:after-one")
     return freed
 
 
@@ -122,12 +118,9 @@ def restore(
     if isinstance(delta, bytes) and hashlib.sha256(delta).hexdigest() != wanted:
         raise StoreError(f"revision {revision_id}: these weights are not those that were published")
     artefacts.put(place_of(store, revision_id), artefacts.DELTA, delta, wanted)
-    fault("restore:after-file")
-    with store.writing():
+    with store.writing("restore"):
         store.run("UPDATE revision SET removed_at = NULL WHERE id = ?", (revision_id,))
         ledger.append(store, "restored", {"revision": revision_id, "who": storable(who)}, now)
-        fault("restore:before-commit")
-    fault("restore:after-commit")
 
 
 def restore_if_removed(
@@ -138,8 +131,13 @@ def restore_if_removed(
         restore(store, revision_id, delta, who=note.who, now=note.at)
 
 
-def sweep(store: Store) -> None:
-    """Remove what a killed `remove` left. Only for who holds the worker's lock; a file that may not be removed is in nobody's way."""
-    for row in store.rows("SELECT id FROM revision WHERE removed_at IS NOT NULL"):
+def sweep(store: Store) -> tuple[int, ...]:
+    """Remove what a killed `remove` left; of which revisions. Only for who holds the worker's lock; a file that may not be removed is in
+    nobody's way.
+    """
+    done = []
+    for row in store.rows("SELECT id FROM revision WHERE removed_at IS NOT NULL ORDER BY id"):
         with suppress(StoreError):
-            artefacts.discard(place_of(store, row["id"]), artefacts.DELTA)
+            if artefacts.discard(place_of(store, row["id"]), artefacts.DELTA):
+                done.append(int(row["id"]))
+    return tuple(done)

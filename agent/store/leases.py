@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from agent.errors import StaleState
-from agent.faults import fault
 from agent.store.codec import to_text
 from agent.store.db import Row, Store, Value
 from agent.store.moves import Note, Step, get_row, proposal_in, stale, supersede, take
@@ -28,13 +27,11 @@ def begin_edit(
     `owner` names this run; only it may finish them.
     """
     until = to_text(now + timedelta(seconds=lease_s))
-    with store.writing():
+    with store.writing("lease"):
         for proposal_id in (chosen := tuple(dict.fromkeys(ids))):
             step = Step("approved", "editing", {"lease_owner": owner, "lease_until": until})
             take(store, proposal_id, step, Note(owner, now))
-        taken = tuple(proposal_in(get_row(store, proposal_id)) for proposal_id in chosen)
-    fault("edit:after-lease")
-    return taken
+        return tuple(proposal_in(get_row(store, proposal_id)) for proposal_id in chosen)
 
 
 def renew(store: Store, ids: Iterable[int], *, owner: str, lease_s: float, now: datetime) -> None:
@@ -42,7 +39,7 @@ def renew(store: Store, ids: Iterable[int], *, owner: str, lease_s: float, now: 
 
     Raises StaleState for one that is not `owner`'s any more.
     """
-    with store.writing():
+    with store.writing("renew"):
         for proposal_id in ids:
             _held(store, proposal_id, owner)
             until = to_text(now + timedelta(seconds=lease_s))
@@ -51,16 +48,15 @@ def renew(store: Store, ids: Iterable[int], *, owner: str, lease_s: float, now: 
 
 def mark_verified(store: Store, ids: Iterable[int], *, owner: str, now: datetime, reason: str = "") -> None:
     """editing -> verified, all or none: the gate let the candidate pass that holds them."""
-    with store.writing():
+    with store.writing("verified"):
         for proposal_id in ids:
             _held(store, proposal_id, owner)
             take(store, proposal_id, Step("editing", "verified"), Note(owner, now, reason))
-    fault("edit:after-verified")
 
 
 def mark_failed(store: Store, reasons: Mapping[int, str], *, owner: str, now: datetime) -> None:
     """editing or verified -> failed, each with its reason."""
-    with store.writing():
+    with store.writing("failed"):
         for proposal_id, reason in reasons.items():
             status = cast(Status, _held(store, proposal_id, owner)["status"])
             take(store, proposal_id, Step(status, "failed", _NO_LEASE), Note(owner, now, reason))
@@ -68,7 +64,7 @@ def mark_failed(store: Store, reasons: Mapping[int, str], *, owner: str, now: da
 
 def release(store: Store, ids: Iterable[int], *, owner: str, now: datetime, reason: str) -> None:
     """Give `owner`'s proposals back: editing or verified -> approved."""
-    with store.writing():
+    with store.writing("release"):
         for proposal_id in ids:
             _give_back(store, _held(store, proposal_id, owner), Note(owner, now, reason))
 
@@ -79,7 +75,7 @@ def release_expired(store: Store, now: datetime, *, sole_worker: bool = False) -
     With `sole_worker` the leases that still run go too: who holds the state folder's lock knows that their
     worker is dead.
     """
-    with store.writing():
+    with store.writing("expired"):
         rows = store.rows(
             "SELECT * FROM proposal WHERE status IN ('editing', 'verified') AND (lease_until <= ? OR ?)"
             " ORDER BY id",

@@ -31,7 +31,7 @@ def append(store: Store, kind: str, payload: Mapping[str, Any], now: datetime) -
 
     `payload` must be plain JSON values.
     """
-    with store.writing():
+    with store.writing("ledger"):
         seq, prev = head(store)
         at = to_text(now)
         seal = digest(_sealed(seq + 1, at, kind, dict(payload), prev))

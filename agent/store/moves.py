@@ -57,7 +57,7 @@ def take(store: Store, proposal_id: int, step: Step, note: Note) -> None:
     """Make one step. Raises UnknownId, StaleState when the proposal is not in `step.source` any more."""
     sets = {"status": step.target, **step.sets}
     assignments = ", ".join(f"{column} = ?" for column in sets)
-    with store.writing():
+    with store.writing("move"):
         done = store.run(
             f"UPDATE proposal SET {assignments} WHERE id = ? AND status = ?",
             (*sets.values(), proposal_id, step.source),
@@ -87,7 +87,7 @@ def insert(store: Store, draft: Proposal, columns: Mapping[str, Value], note: No
         "not_before_at": None if draft.not_before_at is None else to_text(draft.not_before_at),
         **columns,
     }
-    with store.writing():
+    with store.writing("propose"):
         marks = ", ".join("?" * len(row))
         done = store.run(f"INSERT INTO proposal ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
         proposal_id = int(done.lastrowid or 0)

@@ -27,7 +27,7 @@ class Stage:
 
 def log_skips(store: Store, skips: Iterable[Skip], now: datetime) -> None:
     """Keep the last reason why each fact was not proposed, since when there is one, and how often."""
-    with store.writing():
+    with store.writing("skips"):
         for skip in skips:
             store.run(
                 "INSERT INTO skip VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 1)"
@@ -63,7 +63,7 @@ def skips(store: Store) -> tuple[Skip, ...]:
 
 def stage_done(store: Store, name: str, now: datetime, detail: Mapping[str, Any] | None = None) -> None:
     """Note that a stage came to its end; `detail` is plain JSON values."""
-    with store.writing():
+    with store.writing("stage"):
         store.run(
             "INSERT OR REPLACE INTO stage VALUES (?, ?, ?)",
             (name, to_text(now), canonical(dict(detail or {}))),

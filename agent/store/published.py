@@ -143,6 +143,15 @@ def place_of(store: Store, revision_id: int) -> Path:
     return store.revisions_folder / str(revision_id)
 
 
+def strangers(store: Store) -> tuple[int, ...]:
+    """Numbers of folders that no row knows and no killed publication left: the database was put back to a time before them."""
+    if not store.revisions_folder.is_dir():
+        return ()
+    known = {row["id"] for row in store.rows("SELECT id FROM revision")}
+    found = (number for number in artefacts.numbers(store.revisions_folder) if number not in known)
+    return tuple(n for n in found if not artefacts.is_unconfirmed(store.revisions_folder / str(n)))
+
+
 def facts_rows(store: Store, revision_id: int) -> Iterable[Row]:
     return store.rows(
         "SELECT proposal_id, place FROM revision_fact WHERE revision_id = ? ORDER BY proposal_id",

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import cast
 
 from agent.errors import StaleState, UsageError
-from agent.faults import fault
 from agent.store.codec import (
     belief_of,
     belief_record,
@@ -105,12 +104,10 @@ def propose(
         "request": None if request is None else canonical(request_record(request)),
         "single": int(single),
     }
-    with store.writing():
+    with store.writing("propose"):
         proposal_id, is_new = _place(store, draft, columns, note)
         _settle(store, draft.fact.key, note)
-        placed = Proposed(get(store, proposal_id), is_new)
-    fault("queue:after-propose")
-    return placed
+        return Proposed(get(store, proposal_id), is_new)
 
 
 def _place(store: Store, draft: Proposal, columns: dict[str, Value], note: Note) -> tuple[int, bool]:
@@ -200,7 +197,7 @@ def approve(store: Store, proposal_id: int, *, who: str, now: datetime, reason: 
 
     Raises UnknownId, StaleState.
     """
-    with store.writing():
+    with store.writing("approve"):
         take(
             store,
             proposal_id,
@@ -222,7 +219,7 @@ def approve(store: Store, proposal_id: int, *, who: str, now: datetime, reason: 
 def reject(store: Store, proposal_id: int, *, reason: str, who: str, now: datetime) -> Proposal:
     """pending or approved -> rejected. Raises UsageError without a reason, UnknownId, StaleState."""
     _need_reason(proposal_id, reason)
-    with store.writing():
+    with store.writing("reject"):
         row = get_row(store, proposal_id)
         source: Status = "approved" if row["status"] == "approved" else "pending"
         take(
@@ -238,7 +235,7 @@ def defer(
 
     Raises UnknownId, StaleState when it is not pending.
     """
-    with store.writing():
+    with store.writing("defer"):
         done = store.run(
             "UPDATE proposal SET not_before_at = ? WHERE id = ? AND status = 'pending'",
             (to_text(until), proposal_id),
@@ -258,7 +255,7 @@ def reopen(store: Store, proposal_id: int, *, reason: str, who: str, now: dateti
     """
     _need_reason(proposal_id, reason)
     note = Note(who, now, reason)
-    with store.writing():
+    with store.writing("reopen"):
         row = get_row(store, proposal_id)
         twin = store.row(
             "SELECT id, status FROM proposal WHERE subject = ? AND relation = ? AND object = ?"
@@ -286,7 +283,7 @@ def send_back(store: Store, proposal_id: int, *, reason: str, who: str, now: dat
     Raises UsageError without a reason, UnknownId, StaleState.
     """
     _need_reason(proposal_id, reason)
-    with store.writing():
+    with store.writing("send-back"):
         take(store, proposal_id, Step("approved", "pending", {"decided_at": None}), Note(who, now, reason))
         return get(store, proposal_id)
 
@@ -297,7 +294,7 @@ def take_back(store: Store, proposal_id: int, *, reason: str, who: str, now: dat
     Raises UsageError without a reason, UnknownId, StaleState.
     """
     _need_reason(proposal_id, reason)
-    with store.writing():
+    with store.writing("take-back"):
         take(
             store,
             proposal_id,

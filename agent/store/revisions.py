@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import cast
 
 from agent.errors import StaleState
-from agent.faults import fault
 from agent.store import artefacts, keeping, ledger
 from agent.store.codec import asked_record, canonical, digest, fact_record, report_record, to_text
 from agent.store.db import Store
+from agent.store.mending import mended
 from agent.store.moves import OPEN, Note, Step, get_row, proposal_in, stale, supersede, take
 from agent.store.published import (
     BASE,
@@ -35,6 +35,7 @@ from agent.store.published import (
     pointer,
     revisions,
     statuses,
+    strangers,
 )
 from agent.types import Place, Report, Revision, Status
 
@@ -97,13 +98,12 @@ def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "fa
     known = _known(store, candidate)
     if known is not None:
         keeping.restore_if_removed(store, known, candidate.delta, Note(who, now))
-        with store.writing():
+        with store.writing("republish"):
             _check_members(store, ids)
             if pointer(store) != known:
                 _point_at(store, known, Note(who, now, f"revision {known} was compiled again"))
         repair_link(store)
         return get(store, known)
-    fault("publish:before-write")
     facts = tuple(proposal_in(get_row(store, proposal_id)).fact for proposal_id in ids)
     texts = {**candidate.records, "facts.json": canonical([fact_record(fact) for fact in facts])}
     texts["report.json"] = canonical(None if candidate.report is None else report_record(candidate.report))
@@ -111,9 +111,8 @@ def publish(store: Store, candidate: Candidate, *, now: datetime, who: str = "fa
         texts["answers.json"] = canonical([asked_record(asked) for asked in candidate.report.asked])
     with artefacts.written(store.revisions_folder, candidate.delta, texts) as draft:
         revision_id = _commit(store, candidate, draft, texts, Note(who, now))
-    fault("publish:after-commit")
+    artefacts.confirm(store.revisions_folder, revision_id)
     repair_link(store)
-    fault("publish:after-link")
     return get(store, revision_id)
 
 
@@ -128,13 +127,12 @@ def _commit(
     store: Store, candidate: Candidate, draft: artefacts.Draft, texts: dict[str, str], note: Note
 ) -> int:
     """The rename and everything the database says about it, under one write lock: ids cannot collide."""
-    with store.writing():
+    with store.writing("publish"):
         superseded = _check_members(store, candidate.proposals)
         last = store.row("SELECT coalesce(max(id), 0) AS id FROM revision")
-        revision_id = int(last["id"]) + 1 if last is not None else 1
-        fault("publish:before-rename")
+        known = int(last["id"]) if last is not None else 0
+        revision_id = max(known, *strangers(store), 0) + 1
         draft.settle(revision_id)
-        fault("publish:after-rename")
         store.run(
             "INSERT INTO revision (id, identity, base_sha, delta_sha, settings_sha, facts, report, files, status,"
             " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'published', ?)",
@@ -165,7 +163,6 @@ def _commit(
             "who": note.who,
         }
         ledger.append(store, "published", payload, note.at)
-        fault("publish:before-commit")
     return revision_id
 
 
@@ -219,12 +216,10 @@ def rollback(store: Store, to_id: int, *, reason: str, who: str, now: datetime) 
     is just being edited anew.
     """
     target = get(store, to_id)
-    with store.writing():
+    with store.writing("rollback"):
         if to_id != BASE:
             keeping.need_weights(store, to_id)
         _point_at(store, to_id, Note(who, now, reason))
-        fault("rollback:before-commit")
-    fault("rollback:after-commit")
     repair_link(store)
     return target
 
@@ -276,11 +271,15 @@ def _restore(store: Store, proposal_id: int, note: Note) -> None:
     take(store, proposal_id, Step(cast(Status, row["status"]), "live", {"superseded_by": None}), note)
 
 
-def repair(store: Store) -> None:
-    """At the start of a worker that holds the lock: sweep up what a killed one left, set the link right."""
-    artefacts.sweep(store.revisions_folder)
-    keeping.sweep(store)
-    repair_link(store)
+def repair(store: Store) -> tuple[str, ...]:
+    """At the start of a worker that holds the lock: sweep up what a killed one left, set the link right. One line for each thing done."""
+    done = list(mended(store))
+    if not link_is_right(store):
+        repair_link(store)
+        done.append(
+            f"the link {store.revisions_folder / artefacts.LINK} is right again: {_link_target(store) or 'none'}"
+        )
+    return tuple(done)
 
 
 def repair_link(store: Store) -> None:

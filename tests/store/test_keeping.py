@@ -15,8 +15,8 @@ from agent.errors import StaleState, StoreError, UnknownId, UsageError
 from agent.faults import FAULT_VARIABLE
 from agent.store import artefacts, keeping, ledger, published, revisions
 from agent.store.db import Store, open_store
+from tests.forks import ROOT
 from tests.store.samples import NOW, approved, candidate, day, fact, live, verified
-from tests.store.test_crash import ROOT
 
 WEIGHTS = artefacts.DELTA
 
@@ -155,7 +155,7 @@ RESTORE = "keeping.restore(store, 1, candidate([1]).delta, who='eva', now=NOW)"
     [
         ("gc:before-commit", [1, 2, 3], [1, 2, 3]),
         ("gc:after-commit", [1, 2, 3], [3]),
-        ("gc:after-one", [2, 3], [3]),
+        ("gc:after-unlink", [2, 3], [3]),
     ],
 )
 def test_the_next_start_ends_what_a_killed_removal_began(
@@ -175,7 +175,7 @@ def test_the_next_start_ends_what_a_killed_removal_began(
 
 @pytest.mark.parametrize(
     ("point", "then"),
-    [("restore:after-file", [2]), ("restore:before-commit", [2]), ("restore:after-commit", [1, 2])],
+    [("restore:after-rename", [2]), ("restore:before-commit", [2]), ("restore:after-commit", [1, 2])],
 )
 def test_the_next_start_knows_what_a_killed_restoration_did(
     folder: Path, point: str, then: list[int]

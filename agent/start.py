@@ -1,0 +1,34 @@
+"""What a start does before anything else: end or undo what a killed run left, and say so."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from agent.editing.cache import mend_values
+from agent.errors import LockHeld
+from agent.store import leases, revisions
+from agent.store.lock import worker_lock
+from agent.workshop import Workshop
+
+
+def mend(shop: Workshop) -> None:
+    """Only for who holds the worker's lock. One line to `shop.tell` for each thing done; none after a run that ended well."""
+    told = list(revisions.repair(shop.store))
+    if freed := leases.release_expired(shop.store, shop.clock(), sole_worker=True):
+        ids = ", ".join(map(str, freed))
+        told.append(
+            f"given back to approved: {ids}; the run that held {'it' if len(freed) == 1 else 'them'} had been killed"
+        )
+    partial, whole = mend_values(shop.cache / "values")
+    if partial:
+        told.append(f"removed {partial} half-written sets of value vectors; they are computed again")
+    if whole:
+        told.append(f"put {whole} sets of value vectors in their places, which a killed run had computed")
+    for line in told:
+        shop.tell(f"repaired: {line}")
+
+
+def mend_if_free(shop: Workshop) -> None:
+    """Nothing where another worker is at it: what is half done is then its own."""
+    with suppress(LockHeld), worker_lock(shop.store.folder):
+        mend(shop)
