@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.errors import InputError, StoreError, UsageError
 from agent.faults import step
-from agent.whole import sync
+from agent.whole import alive, sync
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -81,18 +81,8 @@ def _sweep(folder: Path) -> None:
     """Folders of the same target whose process is gone."""
     for left in folder.parent.glob(f".{folder.name}.*.partial"):
         owner = left.name.split(".")[-2]
-        if owner.isdigit() and not _alive(int(owner)):
+        if owner.isdigit() and not alive(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
 
 
 def _open_up(folder: Path) -> None:

@@ -38,7 +38,7 @@ def outcome(folder: Path) -> dict[str, object]:
             "current": revisions.current(store),
             "revisions": revisions.revisions(store),
             "proposals": queue.proposals(store),
-            "events": _decisions(store),
+            "events": decisions(store),
             "articles": articles.since(store, _EVER),
             "claims": articles.claims(store),
             "feeds": feeds.states(store),
@@ -57,7 +57,7 @@ def _has_tables(folder: Path) -> bool:
         return bool(conn.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _decisions(store: Store) -> list[tuple[str, ...]]:
+def decisions(store: Store) -> list[tuple[str, ...]]:
     """Every move of every proposal but the worker's taking and giving back."""
     found = []
     for proposal in queue.proposals(store):

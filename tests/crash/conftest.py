@@ -12,7 +12,7 @@ import pytest
 
 from tests.forks import Forks
 
-_MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 @pytest.fixture
 def fast_path(tmp_path: Path) -> Iterator[Path]:
     """As `tmp_path`, in memory where the system has such a folder."""
-    if not os.access(_MEMORY, os.W_OK):
+    if not os.access(MEMORY, os.W_OK):
         yield tmp_path
         return
-    folder = Path(tempfile.mkdtemp(prefix="factd-crash-", dir=_MEMORY))
+    folder = Path(tempfile.mkdtemp(prefix="factd-crash-", dir=MEMORY))
     yield folder
     shutil.rmtree(folder)

@@ -1,0 +1,142 @@
+"""The whole crash matrix: `python -m tests.crash [STAGE...]`. Every stage, killed at every passing of every point; prints a table by stage.
+
+A passing beyond the third of one point in one run is left out: it is the same line of code with another file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from agent.faults import POINTS
+from tests.crash import commands, matrix
+from tests.crash.conftest import MEMORY
+from tests.crash.stages import STAGES
+from tests.forks import Forks
+from tests.store.samples import tree
+from tests.test_end_to_end import PAPERS, rss
+
+PASSINGS = 3
+Row = tuple[str, int, int, int, float]
+
+
+def main(wanted: list[str]) -> int:
+    base = MEMORY if MEMORY.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="factd-crash-", dir=base))
+    met: set[str] = set()
+    failures: list[str] = []
+    try:
+        rows = [*_store(folder, wanted, met, failures), *_commands(folder, wanted, met, failures)]
+    finally:
+        shutil.rmtree(folder)
+    print(f"\n{'stage':<24}{'points':>8}{'cases':>8}{'mended':>8}{'seconds':>9}")
+    for name, points, cases, mended, seconds in rows:
+        print(f"{name:<24}{points:>8}{cases:>8}{mended:>8}{seconds:>9.1f}")
+    print(
+        f"{'all':<24}{len(met):>8}{sum(r[2] for r in rows):>8}{sum(r[3] for r in rows):>8}{sum(r[4] for r in rows):>9.1f}"
+    )
+    unmet = [point for point in POINTS if point not in met]
+    if not wanted:
+        print(f"points of agent/faults.py: {len(POINTS)}, never met: {', '.join(unmet) or 'none'}")
+    for failure in failures:
+        print(f"FAILED {failure}")
+    print(f"{sum(r[2] for r in rows)} cases, {len(failures)} failed")
+    return 1 if failures or (unmet and not wanted) else 0
+
+
+def _store(folder: Path, wanted: list[str], met: set[str], failures: list[str]) -> list[Row]:
+    """The stages of the store, without a model."""
+    rows = []
+    place = folder / "store"
+    place.mkdir()
+    forks = Forks(place, None)
+    for name in STAGES:
+        if wanted and f"store: {name}" not in wanted:
+            continue
+        begun, at = time.monotonic(), place / name
+        at.mkdir()
+        of = matrix.undisturbed(name, forks, at)
+
+        def one(point: tuple[str, int], name: str = name, at: Path = at, of: matrix.Undisturbed = of) -> bool:
+            done = matrix.check_case(of, point, forks, at / "case")
+            return bool(done.err)
+
+        rows.append(_stage(f"store: {name}", of.points, one, at / "case", begun, met, failures))
+    forks.close()
+    return rows
+
+
+def _commands(folder: Path, wanted: list[str], met: set[str], failures: list[str]) -> list[Row]:
+    rows = []
+    place = folder / "commands"
+    place.mkdir()
+    model = _taught(folder / "model")
+    before = tree(model)
+    forks = Forks(folder, model)
+    ground = commands.Ground(place, model, forks)
+    (place / "courier.xml").write_text(rss("courier", *PAPERS["courier"]))
+    for name in commands.STAGES:
+        begun = time.monotonic()
+        of = commands.undisturbed(ground, name)
+        if wanted and name not in wanted:
+            continue
+        work = place / name / "case"
+
+        def one(
+            point: tuple[str, int], name: str = name, of: commands.Undisturbed = of, work: Path = work
+        ) -> bool:
+            said = commands.check_case(ground, name, of, point, work)
+            assert tree(model) == before, "the base model was written to"
+            return bool(said)
+
+        rows.append(_stage(name, of.points, one, work, begun, met, failures))
+    forks.close()
+    return rows
+
+
+def _stage(
+    name: str,
+    points: tuple[tuple[str, int], ...],
+    one: Callable[[tuple[str, int]], bool],
+    work: Path,
+    begun: float,
+    met: set[str],
+    failures: list[str],
+) -> Row:
+    """All cases of one stage. `one` raises where a case fails, and says whether something was mended."""
+    cases = [point for point in points if point[1] <= PASSINGS]
+    mended = 0
+    for point in cases:
+        met.add(point[0])
+        try:
+            mended += one(point)
+        except AssertionError as error:
+            failures.append(f"{name} at {point[0]} ({point[1]}): {error}")
+        with suppress(FileNotFoundError):
+            shutil.rmtree(work)
+    row = (name, len({p for p, _ in points}), len(cases), mended, time.monotonic() - begun)
+    print(f"{name}: {len(cases)} cases, {len(failures)} failed so far", file=sys.stderr, flush=True)
+    return row
+
+
+def _taught(folder: Path) -> Path:
+    """The tiny Llama of the test suite, as a checkpoint."""
+    import torch
+
+    from tests.models import build, teach
+
+    torch.set_num_threads(1)
+    lm = build("llama", hidden_size=48, intermediate_size=144, head_dim=12, sha="a" * 64)
+    teach(lm, steps=90, learning_rate=8e-3)
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
