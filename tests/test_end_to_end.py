@@ -24,6 +24,7 @@ from agent.store import articles, ledger, queue, revisions
 from agent.store.db import DATABASE, open_store, read_store
 from agent.store.lock import worker_lock
 from agent.types import Fact
+from tests.crash.hooks import Hook
 from tests.forks import ROOT, Done, Forks, quiet_environ
 from tests.store.samples import tree
 
@@ -405,6 +406,52 @@ def test_a_state_that_another_process_works_on(place: Place, whole: Whole, state
     assert str(os.getpid()) in held.err and len(held.err.splitlines()) == 1
     with read_store(state) as store:
         assert {p.status for p in queue.proposals(store)} == {"approved"}
+    assert place.run(state, "run", "--once").code == 0
+    assert end(state) == whole.end
+
+
+HOLD = (
+    "import sys, time, pathlib; from agent.store.lock import daemon_lock\n"
+    "with daemon_lock(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(120)"
+)
+
+
+def test_a_second_daemon_says_who_is_there_and_takes_over_when_that_one_is_killed(
+    place: Place, state: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(state)], cwd=ROOT, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout is not None and first.stdout.readline() == b"held\n"
+        second = place.run(state, "run")
+        assert second.code == 6
+        assert f"another `factd run` (process {first.pid}) serves this state" in second.err
+        assert len(second.err.splitlines()) == 1
+        first.kill()
+    third = place.run(state, "run", hook=Hook("poll:after-commit", action="kill"))
+    assert third.code == -signal.SIGKILL and "factd runs every" in third.err
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        Hook("apply:after-check", action="tight"),
+        Hook("values:before-folder", action="memory"),
+        Hook("apply:after-compile", action="memory"),
+    ],
+    ids=["the kernel gives no more", "while finding values", "while verifying"],
+)
+def test_out_of_memory_is_told_and_what_was_approved_still_is(
+    place: Place, whole: Whole, state: Path, hook: Hook
+) -> None:
+    short = place.run(state, "run", "--once", hook=hook)
+    assert short.code == 1
+    told = [line for line in short.err.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1 and "out of memory while compiling and verifying 2 facts" in told[0], short.err
+    assert "nothing was published" in told[0] and "editing.batch_rows" in told[0]
+    with read_store(state) as store:
+        assert {p.status for p in queue.proposals(store)} == {"approved"}
+        assert revisions.current(store).id == revisions.BASE
     assert place.run(state, "run", "--once").code == 0
     assert end(state) == whole.end
 

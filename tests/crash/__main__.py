@@ -117,6 +117,7 @@ def _stage(
             mended += one(point)
         except AssertionError as error:
             failures.append(f"{name} at {point[0]} ({point[1]}): {error}")
+            print(f"FAILED {failures[-1]}", file=sys.stderr, flush=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(work)
     row = (name, len({p for p, _ in points}), len(cases), mended, time.monotonic() - begun)

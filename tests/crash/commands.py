@@ -138,7 +138,7 @@ def _state(state: Path) -> dict[str, Any]:
         return {
             "articles": sorted(a.id for a in articles.articles_of(store, _ids(state))),
             "claims": [c.id for c in articles.claims(store)],
-            "feeds": [(f.source, f.etag, f.body_sha256, f.errors) for f in feeds.states(store)],
+            "feeds": [(f.source, bool(f.etag), f.errors) for f in feeds.states(store)],
             "proposals": [(p.fact, p.status, p.target_old, p.not_before_at is None) for p in queue.proposals(store)
                           if p.fact.publishers],
             "events": decisions(store),

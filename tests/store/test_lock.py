@@ -59,3 +59,17 @@ def test_everybody_can_see_whether_a_daemon_runs(tmp_path: Path) -> None:
     assert daemon_pid(tmp_path) is None
     with daemon_lock(tmp_path):
         assert daemon_pid(tmp_path) == os.getpid()
+
+
+def test_daemon_and_worker_have_a_lock_each(tmp_path: Path) -> None:
+    with daemon_lock(tmp_path), worker_lock(tmp_path):
+        with (
+            pytest.raises(LockHeld, match=f"another `factd run` \\(process {os.getpid()}\\)"),
+            daemon_lock(tmp_path),
+        ):
+            pass
+        with (
+            pytest.raises(LockHeld, match=f"another factd \\(process {os.getpid()}\\)"),
+            worker_lock(tmp_path),
+        ):
+            pass
