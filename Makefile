@@ -1,6 +1,7 @@
 # make demo   the main job, end to end, on the embedded world and feeds
 # make test   the test suite
 # make check  formatting, lint, types
+# make crash  the whole crash matrix: every stage killed at every durable write, half an hour
 # make security  every attack of tests/security, counted by class
 # make bench  the benchmarks that need no data from elsewhere
 # Each makes its own virtual environment in .venv first.
@@ -13,7 +14,7 @@ STAMP  := $(VENV)/.installed-dev
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check security bench clean
+.PHONY: demo test check security crash bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +38,10 @@ check: $(STAMP)
 
 security: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.security
+
+# One thread: sums depend on the number of threads, and forks inherit none.
+crash: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.pocket_edits agent/demo/pocket --json build/pocket_edits.json

@@ -19,7 +19,7 @@ Action = Literal["trace", "kill", "full", "memory", "tight"]
 
 @dataclass(frozen=True)
 class Hook:
-    """At the `nth` passing of `point`: die as by kill -9, meet a full disk, run out of memory (said by Python, or `tight`: the kernel gives
+    """At the `nth` passing of `point` (of any, where none is named): die as by kill -9, meet a full disk, run out of memory (said by Python, or `tight`: the kernel gives
     no more than `extra_mb`). `trace`: a file that gets every point passed, a line each.
     """
 
@@ -41,7 +41,7 @@ def install(hook: Hook) -> None:
         if traced is not None:
             os.write(traced, f"{name}\n".encode())
         seen[name] += 1
-        if name == hook.point and seen[name] == hook.nth:
+        if (seen[name] if name == hook.point else seen.total()) == hook.nth and hook.point in (name, ""):
             _act(hook)
 
     sys.addaudithook(meet)
