@@ -1,4 +1,5 @@
-"""The whole crash matrix: `python -m tests.crash [STAGE...]`. Every stage, killed at every passing of every point; prints a table by stage.
+"""The whole crash matrix: `python -m tests.crash [--first] [STAGE...]`. Every stage, killed at every passing of every point; prints a table
+by stage. `--first`: only at the first passing.
 
 A passing beyond the third of one point in one run is left out: it is the same line of code with another file.
 """
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.faults import POINTS
@@ -25,13 +27,27 @@ PASSINGS = 3
 Row = tuple[str, int, int, int, float]
 
 
-def main(wanted: list[str]) -> int:
+@dataclass(frozen=True)
+class Tally:
+    """Of the whole run: the points that were met, what failed, and how many passings of a point are tried."""
+
+    met: set[str]
+    failures: list[str]
+    passings: int
+
+
+def main(arguments: list[str]) -> int:
+    wanted = [word for word in arguments if word != "--first"]
+    passings = PASSINGS if wanted == arguments else 1
     base = MEMORY if MEMORY.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="factd-crash-", dir=base))
     met: set[str] = set()
     failures: list[str] = []
     try:
-        rows = [*_store(folder, wanted, met, failures), *_commands(folder, wanted, met, failures)]
+        rows = [
+            *_store(folder, wanted, Tally(met, failures, passings)),
+            *_commands(folder, wanted, Tally(met, failures, passings)),
+        ]
     finally:
         shutil.rmtree(folder)
     print(f"\n{'stage':<24}{'points':>8}{'cases':>8}{'mended':>8}{'seconds':>9}")
@@ -49,7 +65,7 @@ def main(wanted: list[str]) -> int:
     return 1 if failures or (unmet and not wanted) else 0
 
 
-def _store(folder: Path, wanted: list[str], met: set[str], failures: list[str]) -> list[Row]:
+def _store(folder: Path, wanted: list[str], tally: Tally) -> list[Row]:
     """The stages of the store, without a model."""
     rows = []
     place = folder / "store"
@@ -66,12 +82,12 @@ def _store(folder: Path, wanted: list[str], met: set[str], failures: list[str]) 
             done = matrix.check_case(of, point, forks, at / "case")
             return bool(done.err)
 
-        rows.append(_stage(f"store: {name}", of.points, one, at / "case", begun, met, failures))
+        rows.append(_stage(f"store: {name}", of.points, one, at / "case", begun, tally))
     forks.close()
     return rows
 
 
-def _commands(folder: Path, wanted: list[str], met: set[str], failures: list[str]) -> list[Row]:
+def _commands(folder: Path, wanted: list[str], tally: Tally) -> list[Row]:
     rows = []
     place = folder / "commands"
     place.mkdir()
@@ -94,7 +110,7 @@ def _commands(folder: Path, wanted: list[str], met: set[str], failures: list[str
             assert tree(model) == before, "the base model was written to"
             return None if said is None else bool(said)
 
-        rows.append(_stage(name, of.points, one, work, begun, met, failures))
+        rows.append(_stage(name, of.points, one, work, begun, tally))
     forks.close()
     return rows
 
@@ -105,26 +121,25 @@ def _stage(
     one: Callable[[tuple[str, int]], bool | None],
     work: Path,
     begun: float,
-    met: set[str],
-    failures: list[str],
+    tally: Tally,
 ) -> Row:
     """All cases of one stage. `one` raises where a case fails, and says whether something was mended."""
-    cases = [point for point in points if point[1] <= PASSINGS]
+    cases = [point for point in points if point[1] <= tally.passings]
     mended = done = 0
     for point in cases:
-        met.add(point[0])
+        tally.met.add(point[0])
         try:
             said = one(point)
             done += said is not None
             mended += bool(said)
         except AssertionError as error:
             done += 1
-            failures.append(f"{name} at {point[0]} ({point[1]}): {error}")
-            print(f"FAILED {failures[-1]}", file=sys.stderr, flush=True)
+            tally.failures.append(f"{name} at {point[0]} ({point[1]}): {error}")
+            print(f"FAILED {tally.failures[-1]}", file=sys.stderr, flush=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(work)
     row = (name, len({p for p, _ in points}), done, mended, time.monotonic() - begun)
-    print(f"{name}: {done} cases, {len(failures)} failed so far", file=sys.stderr, flush=True)
+    print(f"{name}: {done} cases, {len(tally.failures)} failed so far", file=sys.stderr, flush=True)
     return row
 
 

@@ -31,16 +31,14 @@ def traced(trace: str, root: str, what: str) -> None:
 
     def hear(event: str, given: tuple[object, ...]) -> None:
         match event, given:
-            case "open", (str() | os.PathLike() as path, _, int(flags)) if (
-                flags & _WRITES and not os.path.isdir(path)
-            ):
-                tell("write", os.path.abspath(path))
+            case "open", (str() | os.PathLike() as path, _, int(flags)) if flags & _WRITES:
+                tell("write", _place(path))
             case "os.rename", (source, target, *_):
-                tell("rename", os.path.abspath(str(source)), os.path.abspath(str(target)))
+                tell("rename", _place(source), _place(target))
             case "os.symlink", (_, target, *_):
-                tell("link", os.path.abspath(str(target)))
+                tell("link", _place(target))
             case "os.remove", (path, *_):
-                tell("remove", os.path.abspath(os.fsdecode(path)))  # type: ignore[arg-type]
+                tell("remove", _place(path))
             case _ if event == FAULT_EVENT and str(given[0]).endswith(":before-commit"):
                 tell("commit")
 
@@ -51,6 +49,10 @@ def traced(trace: str, root: str, what: str) -> None:
     else:
         stages.run(what, root)
     tell("end")
+
+
+def _place(path: object) -> Path:
+    return Path(os.fsdecode(path)).absolute()  # type: ignore[arg-type]
 
 
 def _files(root: Path) -> None:
