@@ -89,6 +89,9 @@ def _store(folder: Path, wanted: list[str], tally: Tally) -> list[Row]:
 
 def _commands(folder: Path, wanted: list[str], tally: Tally) -> list[Row]:
     rows = []
+    needed = commands.with_beginnings(wanted or list(commands.STAGES))
+    if not needed:
+        return []
     place = folder / "commands"
     place.mkdir()
     model = _taught(folder / "model")
@@ -96,7 +99,7 @@ def _commands(folder: Path, wanted: list[str], tally: Tally) -> list[Row]:
     forks = Forks(folder, model)
     ground = commands.Ground(place, model, forks)
     (place / "courier.xml").write_text(rss("courier", *PAPERS["courier"]))
-    for name in commands.STAGES:
+    for name in needed:
         begun = time.monotonic()
         of = commands.undisturbed(ground, name)
         if wanted and name not in wanted:

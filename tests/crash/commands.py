@@ -77,6 +77,15 @@ STAGES: dict[str, Stage] = {
 }
 
 
+def with_beginnings(names: list[str]) -> list[str]:
+    """These stages and all that they begin with, in an order in which they can be run."""
+    needed = {name for name in names if name in STAGES}
+    for name, stage in reversed(STAGES.items()):
+        if name in needed and stage.begins:
+            needed.add(stage.begins)
+    return [name for name in STAGES if name in needed]
+
+
 @dataclass(frozen=True)
 class Ground:
     """Where all of it happens: the model, the folder in which every stage's beginning and undisturbed end is kept."""
