@@ -21,11 +21,15 @@ def mend(shop: Workshop) -> None:
         )
     partial, whole = mend_values(shop.cache / "values")
     if partial:
-        told.append(f"removed {partial} half-written sets of value vectors; they are computed again")
+        told.append(f"removed {_sets(partial)} that a killed run had half written; they are computed again")
     if whole:
-        told.append(f"put {whole} sets of value vectors in their places, which a killed run had computed")
+        told.append(f"put {_sets(whole)} in place that a killed run had computed")
     for line in told:
         shop.tell(f"repaired: {line}")
+
+
+def _sets(count: int) -> str:
+    return "1 set of value vectors" if count == 1 else f"{count} sets of value vectors"
 
 
 def mend_if_free(shop: Workshop) -> None:

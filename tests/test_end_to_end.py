@@ -24,6 +24,7 @@ from agent.store import articles, ledger, queue, revisions
 from agent.store.db import DATABASE, open_store, read_store
 from agent.store.lock import worker_lock
 from agent.types import Fact
+from tests.crash.check import debris
 from tests.crash.hooks import Hook
 from tests.forks import ROOT, Done, Forks, quiet_environ
 from tests.store.samples import tree
@@ -208,10 +209,12 @@ def test_killed_anywhere_and_started_again_it_ends_the_same(
     model = tree(place.model)
     killed = place.run(state, "run", "--once", environ={FAULT_VARIABLE: point})
     assert killed.code == -signal.SIGKILL, killed.err
+    left = debris(state)
     again = place.run(state, "run", "--once")
     assert again.code == 0, again.err
     assert end(state) == whole.end
     assert tree(place.model) == model
+    assert bool(left) == any(line.startswith("repaired: ") for line in again.err.splitlines()), again.err
 
 
 def test_the_same_in_a_process_of_its_own(place: Place, whole: Whole, state: Path) -> None:
