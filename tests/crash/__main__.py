@@ -15,15 +15,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
 from agent.faults import POINTS
 from tests.crash import commands, matrix
 from tests.crash.conftest import MEMORY
 from tests.crash.stages import STAGES
+from tests.crash.test_machine import SETTINGS, CrashMachine
 from tests.forks import Forks
 from tests.store.samples import tree
 from tests.test_end_to_end import PAPERS, rss
 
 PASSINGS = 3
+EXAMPLES = 100
 Row = tuple[str, int, int, int, float]
 
 
@@ -48,6 +53,8 @@ def main(arguments: list[str]) -> int:
             *_store(folder, wanted, Tally(met, failures, passings)),
             *_commands(folder, wanted, Tally(met, failures, passings)),
         ]
+        if not wanted:
+            _machine(failures)
     finally:
         shutil.rmtree(folder)
     print(f"\n{'stage':<24}{'points':>8}{'cases':>8}{'mended':>8}{'seconds':>9}")
@@ -116,6 +123,15 @@ def _commands(folder: Path, wanted: list[str], tally: Tally) -> list[Row]:
         rows.append(_stage(name, of.points, one, work, begun, tally))
     forks.close()
     return rows
+
+
+def _machine(failures: list[str]) -> None:
+    """The machine of tests/crash/test_machine.py, for longer than the test suite has time."""
+    try:
+        run_state_machine_as_test(CrashMachine, settings=settings(SETTINGS, max_examples=EXAMPLES))
+    except AssertionError as error:
+        failures.append(f"the machine of two workers: {error}")
+    print(f"the machine of two workers: {EXAMPLES} runs", file=sys.stderr, flush=True)
 
 
 def _stage(
