@@ -146,8 +146,8 @@ class CrashMachine(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=12,
-    stateful_step_count=10,
+    max_examples=8,
+    stateful_step_count=8,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
