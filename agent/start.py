@@ -17,15 +17,17 @@ def mend(shop: Workshop) -> None:
     if freed := leases.release_expired(shop.store, shop.clock(), sole_worker=True):
         ids = ", ".join(map(str, freed))
         told.append(
-            f"given back to approved: {ids}; the run that held {'it' if len(freed) == 1 else 'them'} had been killed"
+            f"repaired: given back to approved: {ids}; the run that held {'it' if len(freed) == 1 else 'them'} had been killed"
         )
     partial, whole = mend_values(shop.cache / "values")
     if partial:
-        told.append(f"removed {_sets(partial)} that a killed run had half written; they are computed again")
+        told.append(
+            f"repaired: removed {_sets(partial)} that a killed run had half written; they are computed again"
+        )
     if whole:
-        told.append(f"put {_sets(whole)} in place that a killed run had computed")
+        told.append(f"repaired: put {_sets(whole)} in place that a killed run had computed")
     for line in told:
-        shop.tell(f"repaired: {line}")
+        shop.tell(line)
 
 
 def _sets(count: int) -> str:

@@ -131,7 +131,7 @@ def repair(store: Store) -> None:
     from agent.store import revisions
 
     for line in revisions.repair(store):
-        err(f"repaired: {line}")
+        err(line)
 
 
 def who() -> str:

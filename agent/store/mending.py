@@ -1,6 +1,6 @@
 """What the next start does about what a killed process left, and what it finds where the database was put back to an older copy.
 
-Every line that is returned says one thing that was done or found, for a person. Only for who holds the worker's lock.
+Every line that is returned says one thing that was done (`repaired:`) or found (`found:`), for a person. Only for who holds the worker's lock.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ def mended(store: Store) -> tuple[str, ...]:
 
 def _lines(store: Store) -> Iterator[str]:
     if count := artefacts.sweep(store.revisions_folder):
-        yield f"removed {_many(count, 'unfinished file or folder', 'unfinished files and folders')} of a killed run from {store.revisions_folder}"
+        yield f"repaired: removed {_many(count, 'unfinished file or folder', 'unfinished files and folders')} of a killed run from {store.revisions_folder}"
     yield from _unconfirmed(store)
     newer = strangers(store)
     if not newer:
         for number in keeping.sweep(store):
-            yield f"revision {number}: its weights are gone now; a run that was to remove them had been killed"
+            yield f"repaired: revision {number}: its weights are gone now; a run that was to remove them had been killed"
     else:
         yield (
-            f"{_names(newer)} on the disk and not in the database: it is older than they are, perhaps put back from a copy. They are left"
+            f"found: {_names(newer)} on the disk and not in the database: it is older than they are, perhaps put back from a copy. They are left"
             f" alone, {_served(store)}, and the next revision is number {max(*newer, *keepings(store), 0) + 1}"
         )
     for number in _missing(store):
         yield (
-            f"revision {number}: its weights are missing though nobody removed them; `factd revisions rebuild {number}` compiles them again"
+            f"found: revision {number}: its weights are missing though nobody removed them; `factd revisions rebuild {number}` compiles them again"
         )
 
 
@@ -47,10 +47,10 @@ def _unconfirmed(store: Store) -> Iterator[str]:
             continue
         if number in known:
             artefacts.confirm(store.revisions_folder, number)
-            yield f"revision {number}: its publication, which had been killed at its end, is complete"
+            yield f"repaired: revision {number}: its publication, which had been killed at its end, is complete"
         else:
             artefacts.remove_unconfirmed(store.revisions_folder, number)
-            yield f"removed {store.revisions_folder / str(number)}: its publication had been killed before it counted"
+            yield f"repaired: removed {store.revisions_folder / str(number)}: its publication had been killed before it counted"
 
 
 def _missing(store: Store) -> Iterator[int]:

@@ -277,7 +277,7 @@ def repair(store: Store) -> tuple[str, ...]:
     if not link_is_right(store):
         repair_link(store)
         done.append(
-            f"the link {store.revisions_folder / artefacts.LINK} is right again: {_link_target(store) or 'none'}"
+            f"repaired: the link {store.revisions_folder / artefacts.LINK} is right again: {_link_target(store) or 'none'}"
         )
     return tuple(done)
 

@@ -33,7 +33,7 @@ def run(name: str, folder: str) -> None:
     """One process: open, lock, mend (each line told goes to stderr), work."""
     with open_store(Path(folder), NOW, create_missing=True) as store, worker_lock(Path(folder)):
         for line in revisions.repair(store):
-            print(f"repaired: {line}", file=sys.stderr)
+            print(line, file=sys.stderr)
         if freed := leases.release_expired(store, NOW, sole_worker=True):
             print(f"repaired: given back: {freed}", file=sys.stderr)
         STAGES[name].does(store)

@@ -36,7 +36,7 @@ def test_the_next_start_says_what_it_found_and_serves_what_the_database_knows(ol
         before = folders(store)
         said = revisions.repair(store)
         assert len(said) == 2, said
-        assert said[0].startswith("revisions 2, 3 are on the disk and not in the database")
+        assert said[0].startswith("found: revisions 2, 3 are on the disk and not in the database")
         assert "revision 1 is served, and the next revision is number 4" in said[0]
         assert "current is right again: 1" in said[1]
         assert revisions.current(store).id == 1 and revisions.folder(store, 1)
@@ -83,7 +83,7 @@ def test_weights_that_are_gone_are_told_with_what_brings_them_back(store: Store)
     live(store, fact())
     (store.revisions_folder / "1" / artefacts.DELTA).unlink()
     assert revisions.repair(store) == (
-        "revision 1: its weights are missing though nobody removed them; `factd revisions rebuild 1` compiles them again",
+        "found: revision 1: its weights are missing though nobody removed them; `factd revisions rebuild 1` compiles them again",
     )
     keeping.restore(store, 1, candidate([1]).delta, who="eva", now=NOW)
     assert revisions.repair(store) == ()
