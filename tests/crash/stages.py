@@ -187,6 +187,21 @@ def _rebuild(store: Store) -> None:
         keeping.restore(store, 1, candidate([1]).delta, **WHO)
 
 
+def _litter(store: Store) -> None:
+    """What two killed publications leave: one before its rename, one after."""
+    for name in (".building-x", "7"):
+        (store.revisions_folder / name).mkdir(exist_ok=True)
+        (store.revisions_folder / name / ".unconfirmed").touch()
+
+
+def _over(store: Store) -> None:
+    """Publish where a publication was killed after this start had mended."""
+    if revisions.pointer(store) == 1:
+        (store.revisions_folder / "2").mkdir(exist_ok=True)
+        (store.revisions_folder / "2" / ".unconfirmed").touch()
+    _correct(store)
+
+
 _NEWS = ("init", "poll", "read", "propose")
 _LIVE = (*_NEWS, "approve", "apply")
 _TWO = (*_LIVE, "correct")
@@ -210,6 +225,9 @@ STAGES: dict[str, Stage] = {
     "base": Stage(_TWO, _to_base),
     "republish": Stage((*_TWO, "take back", "rollback 2"), _republish),
     "rollback 2": Stage(_TWO, lambda store: revisions.rollback(store, 2, reason="again", **WHO)),
+    "litter": Stage(_LIVE, _litter),
+    "mend": Stage((*_LIVE, "litter"), lambda store: None),
+    "publish over": Stage(_LIVE, _over),
     "note": Stage(_LIVE, _forward),
     "pin": Stage(_TWO, _pin),
     "gc": Stage(_TWO, _gc),
