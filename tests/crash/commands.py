@@ -70,7 +70,7 @@ STAGES: dict[str, Stage] = {
     "statistics": Stage("news", ("stats", "--tokens", "300"), ()),
     "bench": Stage(
         "news",
-        ("bench", "{model}", "{work}/edits.json", "--json", "{work}/bench.json", "--save", "{work}/saved"),
+        ("bench", "{model}", "{work}/edits.json", "--json", "{work}/bench.json"),
         (),
     ),
     "feeds": Stage("news", ("feeds", "add", "{ground}/courier.xml", "--publisher", "courier.example"), ()),
