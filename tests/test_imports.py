@@ -15,9 +15,7 @@ import agent
 
 ROOT = Path(agent.__file__).parent
 # What the words of the program and its readers of files may use of the house.
-GROUND = {"types", "errors", "strict", "faults", "versions", "whole", "wikibase"}
-GROUND = {"types", "errors", "strict", "faults", "wikibase", "private"}
-GROUND = {"types", "errors", "strict", "faults", "wikibase", "private", "masked"}
+GROUND = {"types", "errors", "strict", "faults", "versions", "whole", "wikibase", "private", "masked"}
 KNOWLEDGE = {*GROUND, "relations", "catalogue", "policy", "paths"}
 RULES: dict[str, set[str]] = {
     "types": set(),
