@@ -157,7 +157,7 @@ def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:
     started_s = time.monotonic()
     try:
         with open_store(shop.store.folder, shop.clock()) as store:
-            found, revised = noted(replace(shop, store=store), next_at)
+            found, revised = noted(replace(shop, store=store, tell=_mended), next_at)
     except Stopped as stopped:
         _say(logging.INFO, "round_stopped", f"stopping: {explained(stopped)}")
         return
@@ -179,6 +179,12 @@ def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:
     }
     _say(logging.INFO, "round", told, **numbers)
     daemon.notifier.status(told.partition(";")[0])
+
+
+def _mended(line: str) -> None:
+    """What a start does about a run that was killed, and what it finds that a person should look at."""
+    found = line.startswith("found:")
+    _say(logging.WARNING if found else logging.INFO, "found" if found else "repaired", line)
 
 
 def _say(

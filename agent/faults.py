@@ -32,6 +32,7 @@ STORE_WRITES: Mapping[str, tuple[str, ...]] = {
     "skips": ("commit",),
     "stage": ("commit",),
     "decide": ("commit",),
+    "undo": ("commit",),
     "approve": ("commit",),
     "reject": ("commit",),
     "defer": ("commit",),
@@ -46,6 +47,8 @@ STORE_WRITES: Mapping[str, tuple[str, ...]] = {
     "release": ("commit",),
     "expired": ("commit",),
     "ledger": ("commit",),
+    "sign": ("commit",),
+    "round": ("commit",),
     "pin": ("commit",),
     "unpin": ("commit",),
     "publish": ("folder", "write", "sync", "sweep", "rename", "sync-folder", "commit"),
@@ -60,7 +63,7 @@ STORE_WRITES: Mapping[str, tuple[str, ...]] = {
 """Stage -> what `agent/store` writes in it."""
 
 FILE_WRITES: Mapping[str, tuple[str, ...]] = {
-    "whole": ("write", "sync", "rename", "sync-folder"),
+    "whole": ("write", "sync", "rename", "link", "sync-folder"),
     "values": ("folder", "write", "sync", "rename", "sync-folder", "move", "sync-moved", "rmdir"),
     "statistics": ("write", "sync", "rename", "sync-folder", "unlink"),
     "export": ("folder", "sync", "rename", "sync-folder"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from agent.errors import InputError, UsageError
 from agent.private import FILE
+from agent.whole import write_new
 
 FORMAT = "factd-ledger-head-1"
 
@@ -130,14 +130,11 @@ def _read(path: Path) -> bytes:
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+        write_new(path, content, mode=mode)
     except FileExistsError as error:
         raise InputError(f"{path}: is there already; name another file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); check the path") from error
-    with os.fdopen(handle, "wb") as stream:
-        os.fchmod(stream.fileno(), mode)
-        stream.write(content)
 
 
 def _text(raw: bytes) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.faults import step
@@ -22,10 +23,28 @@ def write_whole(
     `like` lends the new file its permissions and, where this user may give files away, its owner; without it they are `mode`: everybody may read
     the file unless told otherwise. Raises OSError.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
     if path.exists() and not (path.is_file() or path.is_dir()):
-        path.write_bytes(data)
+        path.write_bytes(_bytes(content))
         return
+    with _beside(path, _bytes(content), like, mode) as partial, step("whole", "rename"):
+        partial.replace(path)
+    with step("whole", "sync-folder"):
+        sync(path.parent)
+
+
+def write_new(path: Path, content: bytes | str, *, mode: int = _READABLE) -> None:
+    """Put `content` where there is nothing yet, with the permissions `mode`. Raises FileExistsError where there is something, which stays as
+    it is, and OSError.
+    """
+    with _beside(path, _bytes(content), None, mode) as partial, step("whole", "link"):
+        _take_place(partial, path)
+    with step("whole", "sync-folder"):
+        sync(path.parent)
+
+
+@contextmanager
+def _beside(path: Path, data: bytes, like: os.stat_result | None, mode: int) -> Iterator[Path]:
+    """The content on the disk under a name that nobody knows. The name is gone at the end."""
     _sweep(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".partial", dir=path.parent)
     partial = Path(name)
@@ -37,12 +56,26 @@ def write_whole(
             _dress(stream.fileno(), like, mode)
             with step("whole", "sync"):
                 os.fsync(stream.fileno())
-        with step("whole", "rename"):
-            partial.replace(path)
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
-    with step("whole", "sync-folder"):
-        sync(path.parent)
+
+
+def _take_place(partial: Path, path: Path) -> None:
+    """A rename would put itself over what somebody else has made meanwhile; a link does not."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except (
+        OSError
+    ):  # a file system without hard links: take the name first, empty, then put the content there
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        partial.replace(path)
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode("utf-8") if isinstance(content, str) else content
 
 
 def sync(path: Path) -> None:

@@ -58,7 +58,7 @@ RULES: dict[str, set[str]] = {
     "ner": {*KNOWLEDGE, "ner"},
     "lm": {*GROUND, "lm"},
     "store": {*GROUND, "store"},
-    "signing": {"errors", "private"},
+    "signing": {"errors", "private", "whole"},
     "page": {"types", "page"},
     "editing": {*GROUND, "lm", "editing"},
     "verify": {*KNOWLEDGE, "lm", "verify"},

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.faults import FAULT_VARIABLE
-from agent.whole import sync, write_whole
+from agent.whole import sync, write_new, write_whole
 
 ROOT = Path(__file__).parents[1]
 OLD, NEW = "what stood there\n", "an announcement: Łódź\n" * 1000
@@ -60,6 +60,42 @@ def test_a_device_or_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
         write_whole(tmp_path / "pipe", "told\n")
         assert (tmp_path / "pipe").is_fifo() and reader.read() == b"told\n"
     assert names(tmp_path) == ["null", "pipe"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without"])
+def test_what_is_new_takes_no_others_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")  # as on a stick from the shop
+
+        monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(FileExistsError):
+        write_new(path, NEW)
+    assert path.read_text(encoding="utf-8") == OLD
+    other, nowhere = path.with_name("other"), path.with_name("nowhere")
+    write_new(other, NEW, mode=0o600)
+    assert other.read_text(encoding="utf-8") == NEW
+    assert (other.stat().st_mode & 0o777, other.stat().st_nlink) == (0o600, 1)
+    nowhere.symlink_to(path.parent / "missing")
+    with pytest.raises(FileExistsError):
+        write_new(nowhere, NEW)
+    assert names(path.parent) == ["file", "nowhere", "other"]
+
+
+@pytest.mark.parametrize(("point", "is_there"), [("whole:before-link", False), ("whole:after-link", True)])
+def test_killed_on_the_way_a_new_file_is_there_whole_or_not_at_all(
+    path: Path, point: str, *, is_there: bool
+) -> None:
+    other = path.with_name("other")
+    code = "from agent.whole import write_new; write_new(path, NEW)"
+    assert elsewhere(code, other, {FAULT_VARIABLE: point}).returncode == -signal.SIGKILL
+    assert other.exists() == is_there
+    assert not is_there or other.read_text(encoding="utf-8") == NEW
+    write_whole(other, NEW)
+    assert names(path.parent) == ["file", "other"], "what was left is swept"
 
 
 def test_a_name_without_a_folder_is_beside_us(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

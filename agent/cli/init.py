@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from agent.cli.text import out
 from agent.errors import ConfigError, StoreError, UsageError
 from agent.paths import data_file
 from agent.sources.naming import name_for
-from agent.whole import write_whole
+from agent.whole import write_new
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -50,7 +51,7 @@ def init(
             data_file(SETTINGS).read_text(encoding="utf-8"), model=model, feeds=feed or [], state=asked.state
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
+        write_new(path, text, mode=_permitted())
         out(f"wrote {path}")
     settings = Session(path, asked.state, asked.model).settings()
     from agent.store.db import open_store
@@ -68,9 +69,15 @@ def _write_unit(path: Path, settings: Settings) -> None:
     from agent.cli.unit import UNIT, unit
 
     text = unit(path, settings, who())
-    with (path.parent / UNIT).open("x", encoding="utf-8") as file:
-        file.write(text)
+    write_new(path.parent / UNIT, text, mode=_permitted())
     out(f"wrote {path.parent / UNIT}; its first lines say how it is installed")
+
+
+def _permitted() -> int:
+    """What the umask leaves to others: settings may hold the logins of feeds."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def filled(template: str, *, model: str | None, feeds: Sequence[str], state: Path | None) -> str:

@@ -14,6 +14,8 @@ from agent.cli.session import Session, session, who
 from agent.cli.signals import stopped_by_signals
 from agent.cli.text import err, out_whole
 from agent.errors import FactdError, UsageError
+from agent.private import FILE
+from agent.whole import write_new
 
 if TYPE_CHECKING:
     import socket
@@ -96,15 +98,13 @@ def _listener(asked: Session, host: str, token: str, listening: socket.socket) -
 
 def _token_of(path: Path) -> str:
     """The token in a file that only its owner can read; a new one where there is no file. Raises UsageError."""
+    token = _new_token()
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write_new(path, f"{token}\n", mode=FILE)
     except FileExistsError:
         return _kept_token(path)
     except OSError as error:
         raise UsageError(f"--token-file {path}: cannot be made ({error.strerror})") from error
-    token = _new_token()
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"{token}\n")
     return token
 
 

@@ -68,7 +68,7 @@ def decide(
 
     Raises UsageError without a reason that is needed, UnknownId, StaleState when the proposal was touched meanwhile.
     """
-    with store.writing():
+    with store.writing("decide"):
         _still(store, proposal_id, seen)
         before = queue.get(store, proposal_id).status
         moved = _carry_out(store, proposal_id, decision, Note(who, now, decision.reason))
@@ -84,7 +84,7 @@ def undo(store: Store, proposal_id: int, event: int, *, who: str, now: datetime)
 
     Raises UnknownId, UsageError when `event` was no such decision, StaleState when something was written after it.
     """
-    with store.writing():
+    with store.writing("undo"):
         _still(store, proposal_id, event)
         row = store.row("SELECT * FROM proposal_event WHERE id = ?", (event,))
         before, source = queue.get(store, proposal_id).status, cast(Row, row)["from_status"]

@@ -49,7 +49,7 @@ class End:
 
 def begin(store: Store, now: datetime) -> int:
     """The number of the round that begins now. One that is said to run still has lost its process, and counts as an error."""
-    with store.writing():
+    with store.writing("round"):
         errors = errors_before(store)
         for row in store.rows("SELECT id FROM round WHERE outcome = 'running' ORDER BY id"):
             errors += 1
@@ -72,7 +72,7 @@ def errors_before(store: Store) -> int:
 
 def end(store: Store, number: int, what: End, now: datetime) -> None:
     """Note the end of a round. One that was only told to stop says nothing about errors."""
-    with store.writing():
+    with store.writing("round"):
         row = store.row(
             "SELECT errors FROM round WHERE id < ? AND outcome <> 'running' ORDER BY id DESC LIMIT 1",
             (number,),

@@ -30,7 +30,7 @@ class Signature:
 
 def add(store: Store, who: str, now: datetime, sign: Callable[[int, str, str], tuple[str, str]]) -> Signature:
     """Sign the head: `sign(seq, hash, at)` gives key and signature. Raises StoreError for an empty or a broken ledger."""
-    with store.writing():
+    with store.writing("sign"):
         broken = ledger.verify_chain(store)
         if broken is not None:
             raise StoreError(f"ledger row {broken}: was changed; a broken ledger is not signed")

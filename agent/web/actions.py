@@ -93,7 +93,8 @@ class Actions:
                 revisions.get(store, wanted)
                 with worker_lock(store.folder):
                     _still_served(published.pointer(store), number(form.get("served", ""), -1))
-                    revisions.repair(store)
+                    for line in revisions.repair(store):
+                        self.front.tell(line)
                     found = revisions.rollback(
                         store, wanted, reason=reason, who=self.front.who, now=self.front.now()
                     )

@@ -153,6 +153,32 @@ def test_a_round_that_is_stopped_gives_back_what_it_took(
         assert queue.get(store, number).status == "live"
 
 
+def test_what_a_killed_run_left_is_mended_and_told_once(
+    shop_of: Callable[[str], Workshop], tmp_path: Path
+) -> None:
+    shop = shop_of(str(tmp_path / "no-model"))
+    with shop.store as store:
+        (store.revisions_folder / ".building-x").mkdir()
+        (shop.cache / "values" / ".partial-x").mkdir(parents=True)
+        told = Told(2)
+        assert go_round(shop, told, 0.05) == 0
+        assert [event for event in told.events if event.startswith(("repaired", "round"))] == [
+            "repaired", "repaired", "round", "round"
+        ]  # fmt: skip
+        assert not list(store.revisions_folder.glob(".building-*"))
+        assert [one.outcome for one in rounds.last(store, 2)] == ["ok", "ok"]
+
+
+def test_what_another_worker_is_at_is_left_to_it(shop_of: Callable[[str], Workshop], tmp_path: Path) -> None:
+    shop = shop_of(str(tmp_path / "no-model"))
+    with shop.store as store, worker_lock(store.folder):
+        (store.revisions_folder / ".building-x").mkdir()
+        told = Told(1)
+        assert go_round(shop, told, 0.05) == 0
+        assert "repaired" not in told.events and told.lines == ["0 polled, 0 proposed, 0 approved by rule"]
+        assert (store.revisions_folder / ".building-x").is_dir()
+
+
 def test_the_clock_is_only_a_clock(shop_of: Callable[[str], Workshop], tmp_path: Path) -> None:
     """Rounds with nothing to do need no model, start at once and repeat."""
     shop = shop_of(str(tmp_path / "no-model"))

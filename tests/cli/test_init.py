@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_a_hub_id_and_a_state_elsewhere(empty: Path) -> None:
     assert settings.model.path == 'Qwen/x"\\y'
     assert settings.state == empty / "data" / "here"
     assert (empty / "data" / "here" / "factd.db").is_file()
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644)])
+def test_the_umask_says_who_may_read_the_settings(empty: Path, mask: int, mode: int) -> None:
+    """A feed's url may hold a login."""
+    before = os.umask(mask)
+    try:
+        assert main(["init", "--systemd"]) == 0
+        assert os.umask(mask) == mask, "it stays what it was"
+    finally:
+        os.umask(before)
+    for name in ("factd.yaml", "factd.service"):
+        assert (empty / name).stat().st_mode & 0o777 == mode
 
 
 def test_nothing_is_overwritten(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.store import articles, audit, feeds, ledger, progress, queue, revisions
+from agent.store import articles, audit, feeds, ledger, progress, queue, revisions, rounds, signatures
 from agent.store.db import Store, read_store
 from tests.store.samples import tree
 
 # Rows of these are only ever added: one that a killed process left is acknowledged.
-_KEPT = ("article", "claim", "proposal", "proposal_event", "revision", "revision_fact", "ledger")
+_KEPT = ("article", "claim", "proposal", "proposal_event", "revision", "revision_fact", "ledger", "round")
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
 _GIVEN_BACK = ("editing", "verified")
 
@@ -43,6 +43,9 @@ def outcome(folder: Path) -> dict[str, object]:
             "claims": articles.claims(store),
             "feeds": feeds.states(store),
             "skips": progress.skips(store),
+            "stages": progress.stages(store),
+            "rounds that run": [r.id for r in rounds.last(store, 9) if r.outcome == "running"],
+            "signed": signatures.signatures(store),
             "ledger": ledger.entries(store),
             "unsound": audit.audit(store),
         }

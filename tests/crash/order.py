@@ -33,7 +33,7 @@ def traced(trace: str, root: str, what: str) -> None:
         match event, given:
             case "open", (str() | os.PathLike() as path, _, int(flags)) if flags & _WRITES:
                 tell("write", _place(path))
-            case "os.rename", (source, target, *_):
+            case "os.rename" | "os.link", (source, target, *_):
                 tell("rename", _place(source), _place(target))
             case "os.symlink", (_, target, *_):
                 tell("link", _place(target))
@@ -62,10 +62,11 @@ def _files(root: Path) -> None:
     from agent.editing.cache import save_values
     from agent.editing.statfile import save_tensors
     from agent.export.place import placed
-    from agent.whole import write_whole
+    from agent.whole import write_new, write_whole
 
     write_whole(root / "report.html", "a report")
     write_whole(root / "report.html", "a newer report")
+    write_new(root / "key", "a secret")
     save_values(root / "cache" / "values", {"a": torch.ones(2), "b": torch.ones(3)})
     save_tensors(root / "cache" / "statistics", {"0": torch.ones(2)}, {"key": "k"})
     with placed(root / "export") as partial:

@@ -11,7 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.store import articles, feeds, keeping, leases, ledger, moves, progress, queue, revisions
+from agent import canary
+from agent.store import (
+    articles,
+    decisions,
+    feeds,
+    keeping,
+    leases,
+    ledger,
+    moves,
+    progress,
+    queue,
+    revisions,
+    rounds,
+    signatures,
+)
 from agent.store.db import Store, open_store
 from agent.store.lock import worker_lock
 from agent.types import FeedState, Skip
@@ -170,6 +184,30 @@ def _forward(store: Store) -> None:
         ledger.append(store, "noted", {"why": "the test"}, NOW)
 
 
+def _sign(store: Store) -> None:
+    if not _told(store, "signed"):
+        signatures.add(store, "eva", NOW, lambda seq, seal, at: ("key", f"signature of {seq}"))
+
+
+def _desk(store: Store) -> None:
+    """What a reviewer decides, and takes back."""
+    if not _told(store, "decided"):
+        decisions.decide(store, 1, decisions.Decision("approve", "two papers"), seen=None, **WHO)
+    if _told(store, "decided") == 1:
+        decisions.undo(store, 1, decisions.last_event(store, 1), **WHO)
+
+
+def _round(store: Store) -> None:
+    """As the daemon notes one: a round that was killed is lost, and the next is a new one."""
+    if rounds.last_good(store) is None:
+        rounds.end(store, rounds.begin(store, NOW), rounds.End("ok", 1.0, next_at=day(1)), NOW)
+
+
+def _canary(store: Store) -> None:
+    canary.hold(store, "of the first 4 facts 1 got into the weights", NOW)
+    canary.release(store, NOW)
+
+
 def _pin(store: Store) -> None:
     if keeping.keeping(store, 1).pinned_at is None and not _told(store, "pinned"):
         keeping.pin(store, 1, reason="good", **WHO)
@@ -229,6 +267,10 @@ STAGES: dict[str, Stage] = {
     "mend": Stage((*_LIVE, "litter"), lambda store: None),
     "publish over": Stage(_LIVE, _over),
     "note": Stage(_LIVE, _forward),
+    "sign": Stage(_LIVE, _sign),
+    "desk": Stage(_NEWS, _desk),
+    "round": Stage(("init",), _round),
+    "canary": Stage((*_NEWS, "approve"), _canary),
     "pin": Stage(_TWO, _pin),
     "gc": Stage(_TWO, _gc),
     "rebuild": Stage((*_TWO, "gc"), _rebuild),

@@ -128,7 +128,9 @@ def test_rollback_moves_the_pointer_once(visitor: Visitor) -> None:
     assert form["served"] == "1"
     refused = visitor.post("/revisions/0/rollback", form | {"reason": " "})
     assert refused.status_code == 303 and "needs a reason" in visitor.get("/revisions").text
+    (visitor.site.state / "revisions" / ".building-x").mkdir()
     visitor.post("/revisions/0/rollback", form | {"reason": "all wrong"})
+    assert visitor.site.told[-1].startswith("repaired: removed 1 unfinished")
     assert "The base model is served." in visitor.get("/revisions").text
     with visitor.site.store() as store:
         assert revisions.pointer(store) == 0 and status(store, 4) == "rolled_back"
