@@ -428,11 +428,11 @@ def test_a_second_daemon_says_who_is_there_and_takes_over_when_that_one_is_kille
         assert first.stdout is not None and first.stdout.readline() == b"held\n"
         second = place.run(state, "run")
         assert second.code == 6
-        assert f"another `factd run` (process {first.pid}) serves this state" in second.err
+        assert f"another `factd run` (process {first.pid}) goes round on this state" in second.err
         assert len(second.err.splitlines()) == 1
         first.kill()
     third = place.run(state, "run", hook=Hook("poll:after-commit", action="kill"))
-    assert third.code == -signal.SIGKILL and "factd runs every" in third.err
+    assert third.code == -signal.SIGKILL and "a round every" in third.err
 
 
 @pytest.mark.parametrize(

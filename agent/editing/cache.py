@@ -98,9 +98,8 @@ def _settle(folder: Path) -> None:
         for path in sorted(complete.iterdir()):
             with step("values", "move"), suppress(FileNotFoundError):  # somebody else is at it too
                 path.rename(folder / path.name)
-        with step(
-            "values", "sync-moved"
-        ):  # else a power cut may forget where the files went, and remember that the set is gone
+        # Else a power cut may forget where the files went, and remember that the set is gone.
+        with step("values", "sync-moved"):
             sync(folder)
         with step("values", "rmdir"), suppress(OSError):
             complete.rmdir()

@@ -77,9 +77,8 @@ def release_expired(store: Store, now: datetime, *, sole_worker: bool = False) -
     """
     held = "FROM proposal WHERE status IN ('editing', 'verified') AND (lease_until <= ? OR ?)"
     values = (to_text(now), int(sole_worker))
-    if (
-        store.row(f"SELECT 1 {held}", values) is None
-    ):  # nearly always, and then there is nothing to put on the disk
+    # Nearly always, and then there is nothing to put on the disk.
+    if store.row(f"SELECT 1 {held}", values) is None:
         return ()
     with store.writing("expired"):
         rows = store.rows(f"SELECT * {held} ORDER BY id", values)
