@@ -45,7 +45,7 @@ def write_new(path: Path, content: bytes | str, *, mode: int = _READABLE) -> Non
 @contextmanager
 def _beside(path: Path, data: bytes, like: os.stat_result | None, mode: int) -> Iterator[Path]:
     """The content on the disk under a name that nobody knows. The name is gone at the end."""
-    _sweep(path)
+    sweep(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".partial", dir=path.parent)
     partial = Path(name)
     try:
@@ -98,8 +98,8 @@ def alive(process: int) -> bool:
     return True
 
 
-def _sweep(path: Path) -> None:
-    """What killed processes left of their attempts at this file."""
+def sweep(path: Path) -> None:
+    """Remove what killed processes left of their attempts at this file, as every writer of it does first."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         owner = left.name.removeprefix(f".{path.name}.").partition(".")[0]
         if owner.isdigit() and not alive(int(owner)):

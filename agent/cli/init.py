@@ -16,7 +16,7 @@ from agent.cli.text import out
 from agent.errors import ConfigError, StoreError, UsageError
 from agent.paths import data_file
 from agent.sources.naming import name_for
-from agent.whole import write_new
+from agent.whole import sweep, write_new
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -37,6 +37,8 @@ def init(
     """Write factd.yaml, annotated, and make the state folder. Nothing that is there is overwritten."""
     asked = session(ctx)
     path = asked.config or Path(SETTINGS)
+    for written in (path, path.parent / "factd.service"):
+        sweep(written)
     if systemd and (path.parent / "factd.service").exists():
         raise UsageError(
             f"{path.parent / 'factd.service'} exists already and is not overwritten; move it away"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,17 @@ def test_the_umask_says_who_may_read_the_settings(empty: Path, mask: int, mode: 
         os.umask(before)
     for name in ("factd.yaml", "factd.service"):
         assert (empty / name).stat().st_mode & 0o777 == mode
+
+
+def test_what_a_killed_init_left_is_swept(empty: Path) -> None:
+    assert main(["init"]) == 0
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    (empty / f".factd.yaml.{dead.pid}.x.partial").hardlink_to(empty / "factd.yaml")
+    mine = empty / f".factd.yaml.{os.getpid()}.x.partial"
+    mine.touch()
+    assert main(["init"]) == 2
+    assert [path.name for path in empty.glob(".*.partial")] == [mine.name], "who lives may still be at it"
 
 
 def test_nothing_is_overwritten(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ EXEMPT = {
     ("whole.py", "write_whole"): "a device or a pipe: nothing of it can be half there at the next start",
     ("whole.py", "_take_place"): "called between two points",
     ("whole.py", "_beside"): "the temporary file, which nobody knows by name",
-    ("whole.py", "_sweep"): "sweeps what a killed process left",
+    ("whole.py", "sweep"): "sweeps what a killed process left",
     ("whole.py", "sync"): "is what stands between the points",
     (
         "store/artefacts.py",
