@@ -4,6 +4,7 @@ are out.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from agent.catalogue import Catalogue
 from agent.policy import Policy
 from agent.relations import Relation
 from agent.types import Entity
+
+_NEITHER = re.compile(r"[^0-9a-z]+")
 
 Refusal = tuple[str, str]
 _LABELS = {"PERSON": "person", "GPE": "place", "ORG": "organisation", "LOC": "place"}
@@ -47,6 +50,8 @@ def index(catalogue: Catalogue) -> Names:
 
 def fold(name: str) -> str:
     """A name for comparing: no accents, case or punctuation."""
+    if name.isascii():  # nearly all: a catalogue is folded in every round
+        return " ".join(_NEITHER.sub(" ", name.lower()).split()) or name
     bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c)).casefold()
     return " ".join("".join(c if c.isalnum() else " " for c in bare).split()) or name
 

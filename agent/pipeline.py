@@ -100,6 +100,8 @@ def fetch(shop: Workshop, *, everything: bool = False) -> Iterator[Fetched]:
 
 def _with_bodies(shop: Workshop, jobs: list[bodies.Job], held: dict[str, Fetched]) -> Iterator[Fetched]:
     """Read the pages behind items that are stored already: each replaces its item's text, as a later wording."""
+    if not held:
+        return
     filled: Counter[str] = Counter()
     notes: dict[str, list[str]] = {name: [] for name in held}
     for done, body in enumerate(bodies.read_bodies(jobs, bodies.page_client(), clock=shop.clock), 1):

@@ -10,7 +10,6 @@ read again; an article that a model gave no answer to is not marked, and its tur
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import os
@@ -20,19 +19,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError
-from agent.ner.claims import Reader, make_reader
-from agent.ner.load import load_nlp
 from agent.store import articles
 from agent.types import Article, Claim
 
 if TYPE_CHECKING:
     from agent.catalogue import Catalogue
+    from agent.ner.claims import Reader
     from agent.ner.llm import ModelReader
     from agent.relations import Relation
     from agent.settings import ExtractorSettings
     from agent.workshop import Workshop
 
-MakeReader = Callable[[], Reader]
+MakeReader = Callable[[], "Reader"]
 _BATCH = 200
 # So many articles in a row without an answer from the server, and the round asks no further.
 _PATIENCE = 3
@@ -59,7 +57,7 @@ def read_unread(shop: Workshop, rules: str) -> Reading:
     finds names cannot be loaded.
     """
     extractor = shop.settings.extractor
-    reader = functools.cache(lambda: make_reader(load_nlp(shop.settings.ner), shop.catalogue, shop.relations))
+    reader = shop.reader
     if extractor.kind == "rules":
         return Reading(_by_rules(shop, reader, rules))
     from agent.ner.llm import VERSION

@@ -12,8 +12,6 @@ from agent import support
 from agent.decide import needed_for
 from agent.eligible import Names, fold, index
 from agent.evidence import Heard, heard
-from agent.ner.claims import Reader, make_reader
-from agent.ner.load import load_nlp
 from agent.sources.bodies import PAUSE_S
 from agent.sources.http import Client
 from agent.sources.page import fetch_page, is_web, private_host
@@ -125,9 +123,8 @@ def _looks(
     texts = [i for i, page in pages.items() if page.status == "read"]
     on_page: dict[str, list[Claim]] = {}
     if texts:
-        reader: Reader = make_reader(load_nlp(shop.settings.ner), shop.catalogue, shop.relations)
         bare = [replace(read.cited[i], title="", text=pages[i].text) for i in texts]
-        on_page = dict(zip(texts, reader.read_many(bare), strict=True))
+        on_page = dict(zip(texts, shop.reader().read_many(bare), strict=True))
     names = index(shop.catalogue)
     claims = {
         e.claim.id: e.claim for items in evidence.values() for e in items if e.claim.article_id in pages

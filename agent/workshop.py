@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.catalogue import Catalogue, load_catalogue
 from agent.editing.calibrated import calibrated
@@ -20,6 +22,9 @@ from agent.relations import Relation, load_relations
 from agent.settings import Settings
 from agent.store import revisions
 from agent.store.db import Store, open_store
+
+if TYPE_CHECKING:
+    from agent.ner.claims import Reader
 
 Clock = Callable[[], datetime]
 Progress = Callable[[str, int, int], None]
@@ -40,9 +45,14 @@ def mute(_line: str) -> None:
 
 @dataclass(slots=True)
 class _Loaded:
-    """The one mutable thing: the model, once it is loaded. Shared by copies of the workshop."""
+    """The one mutable thing: the model and the reader, once they are loaded. Shared by copies of the workshop.
+
+    `made_of`: the reader's pipeline, catalogue and relations.
+    """
 
     lm: LM | None = None
+    reader: Reader | None = None
+    made_of: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,20 @@ class Workshop:
         if self._loaded.lm is None:
             self._loaded.lm = load_model(self.settings)
         return self._loaded.lm
+
+    def reader(self) -> Reader:
+        """What reads claims out of articles, made at the first call: a second of work, which a daemon must not do in every round. Made
+        anew for a copy with another pipeline, catalogue or relations. Raises ModelError.
+        """
+        made_of = (self.settings.ner, self.catalogue, self.relations)
+        kept = self._loaded.reader
+        if kept is None or not all(map(operator.is_, self._loaded.made_of, made_of)):
+            from agent.ner.claims import make_reader
+            from agent.ner.load import load_nlp
+
+            kept = make_reader(load_nlp(self.settings.ner), self.catalogue, self.relations)
+            self._loaded.reader, self._loaded.made_of = kept, made_of
+        return kept
 
     @contextmanager
     def served(self) -> Iterator[LM]:

@@ -91,3 +91,14 @@ def test_a_run_keeps_its_settings_whatever_is_calibrated_meanwhile(
         save_calibrated(shop.cache, lm, document)
         assert editing_for(before.settings, lm, shop.cache) == before.settings.editing
         assert settled(shop, lm).settings.editing.layers == (1,)
+
+
+def test_the_reader_is_made_once_for_all_rounds(tmp_path: Path) -> None:
+    """A second of work each time: a daemon must not pay for it in every round."""
+    with open_store(tmp_path / "state", samples.NOW, create_missing=True) as store:
+        shop = Workshop(Settings(), store, {}, load_catalogue([]))
+        reader = shop.reader()
+        assert replace(shop, clock=lambda: samples.NOW).reader() is reader
+        other = replace(shop, catalogue=load_catalogue([]))
+        assert other.reader() is not reader
+        assert other.reader() is other.reader()

@@ -101,4 +101,5 @@ def _is_country(token: Token) -> bool:
 def _places(lexicon: Lexicon) -> Mapping[str, str]:
     """Places that are nobody's name, by casefolded form."""
     names = (*lexicon.regions, *lexicon.regions.values(), *lexicon.lists["cities"])
-    return {n.casefold(): "GPE" for n in names if n.casefold() not in lexicon.first | lexicon.last}
+    people = lexicon.first | lexicon.last
+    return {folded: "GPE" for folded in map(str.casefold, names) if folded not in people}
