@@ -27,10 +27,10 @@ verify: {paraphrase: 0.0, same_subject: 0.0, others: 0.0, drift: 100.0, entropy:
 policy:
   cool_off_h: 2
   auto_approve: [{min_publishers: 2, min_age_h: 1, name: soak}]
-daemon: {poll_minutes: 30}
+daemon: {poll_minutes: 60}
 """
 SHARE = 0.35
-PLAN = Plan(hours=60, changes=4, twice=1, batches=2, each=1, sections=1, doomed=1, filler_h=1.5, spread_h=2)
+PLAN = Plan(hours=60, changes=4, twice=1, batches=2, each=1, sections=1, doomed=1, filler_h=2, spread_h=2)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_false_fact_that_gets_through_is_told(
             settings.policy, min_publishers=1, auto_approve=(AutoRule(min_publishers=1, min_age_h=0),)
         ),
     )
-    plan = replace(PLAN, hours=12, changes=1, twice=0, batches=1, doomed=0)
+    plan = replace(PLAN, hours=10, changes=1, twice=0, batches=1, doomed=0)
     assert any("which is not true" in line for line in soaked(gullible, topics, plan, 0.0)["wrong"])
 
 
