@@ -36,13 +36,6 @@ from benchmarks.soak_run import Life, SimulatedClock, Soak
 from benchmarks.soak_server import FAULTS, GONE, PAGE_FAULT, Publishers
 
 GROWTH = 0.05
-# Nobody of that name leads anything: what is told of them is invented as a whole.
-PEOPLE = (
-    "Marta Lindqvist", "Julio Barreda", "Peter Holm", "Anna Keller", "David Oduya", "Clara Novak", "Martin Reyes", "Helen Marsh",
-    "Thomas Brandt", "Laura Fontana", "Daniel Okafor", "Julia Sommer", "Robert Lang", "Maria Costa", "Simon Vogel", "Nina Petrova",
-    "Paul Moreau", "Emma Lund", "Victor Sanchez", "Karen Doyle", "Andrew Field", "Sofia Rossi", "George Hale", "Lena Fischer",
-    "Oscar Nilsson", "Diana Popescu", "Frank Weber", "Alice Turner", "Hugo Martin", "Eva Jansen",
-)  # fmt: skip
 
 
 def shipped(model: str, seed: int) -> tuple[Settings, tuple[Topic, ...]]:
@@ -53,6 +46,8 @@ def shipped(model: str, seed: int) -> tuple[Settings, tuple[Topic, ...]]:
     capitals = _known(known, "country", "capital")
     chiefs = _known(known, "company", "ceo")
     towns = sorted(set(capitals.values()))
+    # Names that the model knows: others it cannot always be made to say, not even where it is told (`failed`).
+    people = sorted(set(chiefs.values()))
     some = {s: capitals[s] for s in rng.sample(sorted(capitals), 14)}
     led = {s: chiefs[s] for s in rng.sample(sorted(chiefs), 14)}
     return replace(
@@ -64,7 +59,7 @@ def shipped(model: str, seed: int) -> tuple[Settings, tuple[Topic, ...]]:
                               same_relation=2, same_subject_prompts=1, canary=20, max_trials=6),
         policy=Policy(auto_approve=(AutoRule(min_publishers=2, min_age_h=6.0, name="soak"),)),
         daemon=DaemonSettings(poll_minutes=60),
-    ), (Topic("capital", some, towns), Topic("ceo", led, PEOPLE))  # fmt: skip
+    ), (Topic("capital", some, towns), Topic("ceo", led, people))  # fmt: skip
 
 
 def _known(catalogue: Catalogue, kind: str, relation: str) -> dict[str, str]:
