@@ -14,7 +14,8 @@ import pytest
 
 from agent.catalogue import Catalogue, load_catalogue
 from agent.errors import ConfigError
-from agent.ner.load import EMBEDDED
+from agent.ner.claims import Reader, make_reader
+from agent.ner.load import EMBEDDED, load_nlp
 from agent.reading import Reading, key_of, read_unread
 from agent.relations import Relation, load_relations
 from agent.settings import ExtractorSettings, Settings
@@ -49,6 +50,9 @@ class Shop:
 
     def progress(self, stage: str, _done: int, _total: int) -> None:
         self.stages.append(stage)
+
+    def reader(self) -> Reader:
+        return make_reader(load_nlp(self.settings.ner), self.catalogue, self.relations)
 
     def read(self, rules: str = "r1", **extractor: object) -> Reading:
         self.settings = replace(self.settings, extractor=replace(self.settings.extractor, **extractor))  # type: ignore[arg-type]
