@@ -14,7 +14,7 @@ STAMP  := $(VENV)/.installed-dev
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check security crash bench clean
+.PHONY: demo test check security crash soak bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,11 @@ crash: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.pocket_edits agent/demo/pocket --json build/pocket_edits.json
+
+# Sixty simulated hours as a test, then 2,000 against publishers that fail.
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak tests/test_soak.py
+	$(BIN)/python -m benchmarks.soak --json build/soak.json
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -58,6 +58,7 @@ def result(settings: Settings, topics: tuple[Topic, ...]) -> dict[str, Any]:
     return soaked(settings, topics, PLAN, SHARE)
 
 
+@pytest.mark.soak
 def test_every_true_change_is_live_and_nothing_false_ever_was(result: dict[str, Any]) -> None:
     assert result["wrong"] == []
     assert result["changes live"] == result["changes"] == 4
@@ -65,6 +66,7 @@ def test_every_true_change_is_live_and_nothing_false_ever_was(result: dict[str, 
     assert result["revisions"] >= 2
 
 
+@pytest.mark.soak
 def test_everything_was_thrown(result: dict[str, Any]) -> None:
     assert {kind for kind, times in result["thrown"].items() if times} >= {
         *FAULTS,
@@ -90,6 +92,7 @@ def test_everything_was_thrown(result: dict[str, Any]) -> None:
     assert all(kind in told for kind in FAULTS) and "| 410 gone | 1 |" in told
 
 
+@pytest.mark.soak
 def test_a_false_fact_that_gets_through_is_told(
     settings: Settings, topics: tuple[Topic, ...], tmp_path: Path
 ) -> None:
