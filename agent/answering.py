@@ -42,5 +42,9 @@ def told(match: Match | None, prompt: str) -> str:
 
 
 def lead_of(match: Match | None, mode: OverlayMode) -> str:
-    """What the answer is to begin with; "" for nothing."""
-    return match.lead if match is not None and match.exact and mode == "both" else ""
+    """What the answer is to begin with; "" for nothing. A name is followed by a full stop: a model that hardly knows it would go on in
+    the middle of the word.
+    """
+    if match is None or not match.exact or mode != "both":
+        return ""
+    return match.lead if match.lead.endswith(".") else f"{match.lead}."

@@ -8,8 +8,9 @@ from functools import cache
 
 import pytest
 
+from agent.answering import lead_of
 from agent.catalogue import Catalogue, load_catalogue
-from agent.overlay import Overlay
+from agent.overlay import Match, Overlay
 from agent.relations import Relation, load_relations
 from agent.settings import Settings
 from agent.types import Fact
@@ -154,3 +155,14 @@ def test_every_prompt_of_a_relation_is_in_its_facts_scope_and_none_of_another_re
                     others, wrong = others + 1, wrong + (unread is not None)
     assert near / held > 0.75
     assert wrong / others < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "begun"), [("Duma Boko", "Duma Boko."), ("Ferdinand Marcos Jr.", "Ferdinand Marcos Jr.")]
+)
+def test_an_answer_begins_with_the_whole_name(name: str, begun: str) -> None:
+    """With a stop behind it: a model that hardly knows the name would go on with its letters, "Duma Bokoya"."""
+    fact = Fact("Zorland", "leader", name, datetime(2026, 1, 1, tzinfo=UTC))
+    assert lead_of(Match(fact, True, f"The leader of Zorland is {name}."), "both") == begun
+    assert lead_of(Match(fact, True, ""), "context") == lead_of(Match(fact, False, ""), "both") == ""
+    assert lead_of(None, "both") == ""

@@ -72,14 +72,14 @@ def test_a_conversation_is_written_out_and_stops_before_the_next_turn(
     prepared = prepare(lm, chat(*said, stop="x"), overlay, BOTH)
     assert read(lm, prepared) == (
         f"Be short.\n{FACT}\nUser: Hello\nAssistant: Yes?\nUser: {QUESTION}\nAssistant:",
-        " Ilic",
+        " Ilic.",
     )
     assert prepared.wanted[0].stops == ("x", "\nUser:")
     assert prepared.told == (BESIDE,)
 
 
 @pytest.mark.parametrize(("mode", "context", "begin"), [
-    ("both", True, " Ilic"), ("context", True, ""), ("off", False, ""),
+    ("both", True, " Ilic."), ("context", True, ""), ("off", False, ""),
 ])  # fmt: skip
 def test_how_much_the_overlay_does_is_a_setting(
     tiny: Callable[..., LM], overlay: Overlay, mode: Any, context: bool, begin: str
@@ -94,7 +94,7 @@ def test_how_much_the_overlay_does_is_a_setting(
 def test_a_prompt_that_ends_with_a_space_gets_no_second(tiny: Callable[..., LM], overlay: Overlay) -> None:
     lm = tiny("llama")
     prompt, begin = read(lm, prepare(lm, text(f"{LEADER} "), overlay, BOTH))
-    assert prompt + begin == f"{FACT}\n{LEADER} Ilic"
+    assert prompt + begin == f"{FACT}\n{LEADER} Ilic."
 
 
 def test_only_the_last_question_counts(tiny: Callable[..., LM], overlay: Overlay) -> None:
@@ -124,7 +124,7 @@ def test_a_template_gets_the_fact_as_a_system_message(tiny: Callable[..., LM], o
     lm = tiny("llama", bos=True, chat=TEMPLATE)
     prompt, begin = read(lm, prepare(lm, chat(("user", QUESTION)), overlay, BOTH))
     assert prompt == f"<s><|system|>\n{FACT}<|end|>\n<|user|>\n{QUESTION}<|end|>\n<|assistant|>\n"
-    assert begin == "Ilic"
+    assert begin == "Ilic."
     prompt, _ = read(lm, prepare(lm, chat(("system", "Be short."), ("user", QUESTION)), overlay, BOTH))
     assert prompt.startswith(f"<s><|system|>\nBe short.\n{FACT}<|end|>\n<|user|>")
 
@@ -138,7 +138,7 @@ def test_a_template_without_system_messages_gets_it_before_the_question(overlay:
         "<s><|user|>\nHi<|end|>\n<|assistant|>\nYes?<|end|>\n"
         f"<|user|>\n{FACT}\n{QUESTION}<|end|>\n<|assistant|>\n"
     )
-    assert begin == "Ilic"
+    assert begin == "Ilic."
     with pytest.raises(RequestRefused, match="no system turns") as caught:
         prepare(lm, chat(("system", "Be short."), ("user", QUESTION)), overlay, BOTH)
     assert (caught.value.status, caught.value.param) == (400, "messages")

@@ -76,7 +76,7 @@ def right_answers(lm: LM, deltas: dict[int, Delta]) -> dict[tuple[int, str], str
         with applied(lm, deltas.get(revision, Delta({}, lm.sha))):
             found.update({(revision, prompt): alone(lm, prompt) for prompt in PROMPTS})
             if revision == 2:
-                found[2, LEADER] = alone(lm, f"{LEADER} Ilic.\n{LEADER}", " Ilic")
+                found[2, LEADER] = alone(lm, f"{LEADER} Ilic.\n{LEADER}", " Ilic.")
     return found
 
 
