@@ -33,7 +33,7 @@ from agent.sources import bodies
 from agent.sources.base import Fetched, is_due
 from agent.sources.http import Client
 from agent.sources.poll import poll_batches
-from agent.store import articles, feeds, progress, queue
+from agent.store import articles, decisions, feeds, progress, queue
 from agent.store.db import Store
 from agent.types import Belief, Fact, Proposal, Skip
 from agent.verify.ask import ask
@@ -213,7 +213,8 @@ def approve_by_rule(shop: Workshop) -> dict[int, Ruling]:
         rulings[proposal.id] = ruling
         if ruling.rule:
             reason = f"policy.auto_approve, {ruling.rule}: {ruling.why}"
-            queue.approve(shop.store, proposal.id, who="policy", now=now, reason=reason)
+            approval = decisions.Decision("approve", reason)
+            decisions.decide(shop.store, proposal.id, approval, seen=None, who="policy", now=now)
     return rulings
 
 

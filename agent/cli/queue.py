@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -26,6 +26,7 @@ from agent.cli.views import (
 from agent.errors import UsageError
 from agent.store import articles, queue
 from agent.store.db import Store
+from agent.store.decisions import Decision, decide
 from agent.types import Status
 
 app = typer.Typer(help="Look at the proposals, and decide.", no_args_is_help=True, rich_markup_mode=None)
@@ -118,7 +119,7 @@ def approve(
                 chosen = _approve_all(store, chosen, now, reason)
             else:
                 for number in chosen:
-                    queue.approve(store, number, who=who(), now=now, reason=reason)
+                    decide(store, number, Decision("approve", reason), seen=None, who=who(), now=now)
     asked.note(
         f"{plural(len(chosen), 'proposal')} approved; `factd apply` puts what is approved into the model"
     )
@@ -135,7 +136,7 @@ def reject(
     """Reject proposals. A reason is needed; only publishers not heard so far bring the same fact up again."""
     if not reason.strip():
         raise UsageError("a rejection needs a reason: add --reason TEXT")
-    _decide(ctx, ids, reason, queue.reject, "rejected")
+    _decide(ctx, ids, Decision("reject", reason), "rejected")
 
 
 @app.command()
@@ -149,7 +150,7 @@ def reopen(
     """Put failed or rejected proposals back to pending: to try again with other settings, or to decide anew."""
     if not reason.strip():
         raise UsageError("reopening needs a reason: add --reason TEXT")
-    _decide(ctx, ids, reason, queue.reopen, "reopened")
+    _decide(ctx, ids, Decision("reopen", reason), "reopened")
 
 
 @app.command()
@@ -164,12 +165,8 @@ def defer(
     reason: Reason = "",
 ) -> None:
     """Put proposals off: no rule and no --all approves them before then."""
-    asked, chosen = session(ctx), _numbers(ids)
-    at = moment(until, asked.now())
-    with asked.writing() as store, store.writing("decide"):
-        for number in chosen:
-            queue.defer(store, number, at, who=who(), now=asked.now(), reason=reason)
-    asked.note(f"{plural(len(chosen), 'proposal')} deferred until {minute(at)} UTC")
+    at = moment(until, session(ctx).now())
+    _decide(ctx, ids, Decision("defer", reason, at), f"deferred until {minute(at)} UTC")
 
 
 @app.command()
@@ -218,14 +215,12 @@ def add(
     asked.note(f"{plural(len(new), 'edit')} queued; `factd queue approve` approves them")
 
 
-def _decide(
-    ctx: typer.Context, ids: Sequence[str], reason: str, move: Callable[..., object], done: str
-) -> None:
-    """One move of the queue for every proposal named, all of them or none."""
+def _decide(ctx: typer.Context, ids: Sequence[str], decision: Decision, done: str) -> None:
+    """One decision for every proposal named, all of them or none."""
     asked, chosen = session(ctx), _numbers(ids)
     with asked.writing() as store, store.writing("decide"):
         for number in chosen:
-            move(store, number, reason=reason, who=who(), now=asked.now())
+            decide(store, number, decision, seen=None, who=who(), now=asked.now())
     asked.note(f"{plural(len(chosen), 'proposal')} {done}")
 
 
@@ -249,7 +244,7 @@ def _approve_all(store: Store, chosen: Sequence[int], now: datetime, reason: str
     done = []
     for number in chosen:
         if queue.get(store, number).status == "pending":
-            queue.approve(store, number, who=who(), now=now, reason=reason)
+            decide(store, number, Decision("approve", reason), seen=None, who=who(), now=now)
             done.append(number)
     return done
 

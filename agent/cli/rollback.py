@@ -12,6 +12,7 @@ from agent.cli.views import proposal_record
 from agent.errors import StaleState, UnknownId, UsageError
 from agent.store import queue, revisions
 from agent.store.db import Store
+from agent.store.decisions import Decision, decide
 from agent.store.inside import replaced_by
 from agent.store.lock import worker_lock
 from agent.types import Proposal
@@ -60,7 +61,8 @@ def revert(
     asked = session(ctx)
     with asked.writing() as store:
         chosen = _chosen(asked, store, subject, relation)
-        taken = queue.take_back(store, chosen.id, reason=reason, who=who(), now=asked.now())
+        decision = Decision("take_back", reason)
+        taken = decide(store, chosen.id, decision, seen=None, who=who(), now=asked.now()).proposal
         before = replaced_by(store, taken.id)
     asked.note(
         f"proposal {taken.id} is taken back: {taken.fact.subject}, {taken.fact.relation}: {taken.fact.object}"

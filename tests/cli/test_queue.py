@@ -11,7 +11,7 @@ import pytest
 from agent.cli.edits import moment
 from agent.cli.main import main
 from agent.errors import UsageError
-from agent.store import queue
+from agent.store import ledger, queue
 from tests.cli.conftest import World
 from tests.store.samples import status
 
@@ -56,6 +56,26 @@ def test_approve_by_number_from_stdin_and_all(world: World) -> None:
     assert world.run("queue", "approve", "--all", "--yes").code == 0
     with world.store() as store:
         assert [status(store, i) for i in (1, 2, 3)] == ["approved"] * 3
+
+
+def test_each_decision_stands_in_the_ledger_with_who_made_it_and_why(world: World) -> None:
+    assert world.run("queue", "approve", 1, "--reason", "seen it").code == 0
+    assert world.run("queue", "reject", 1, "--reason", "an old page").code == 0
+    assert world.run("queue", "reopen", 1, "--reason", "it was not").code == 0
+    assert world.run("queue", "defer", 1, 2, "--until", "2w").code == 0
+    assert world.run("revert", 4, "--reason", "a hoax").code == 0
+    with world.store() as store:
+        rows = [entry.payload for entry in ledger.entries(store) if entry.kind == "decided"]
+    assert [(r["action"], r["proposal"], r["after"], r["reason"]) for r in rows] == [
+        ("approve", 1, "approved", "seen it"),
+        ("reject", 1, "rejected", "an old page"),
+        ("reopen", 1, "pending", "it was not"),
+        ("defer", 1, "pending", ""),
+        ("defer", 2, "pending", ""),
+        ("take_back", 4, "rolled_back", "a hoax"),
+    ]
+    assert all(row["who"] for row in rows)
+    assert world.run("audit", "verify").code == 0
 
 
 def test_without_a_terminal_all_needs_yes(world: World) -> None:
