@@ -44,8 +44,8 @@ def commands() -> Iterator[tuple[str, str]]:
 def _walk(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
     context = command.context_class(command, info_name=name.split()[-1], parent=parent, terminal_width=_WIDTH)
     yield name, command.get_help(context)
-    for key, inner in getattr(command, "commands", {}).items():
-        yield from _walk(inner, f"{name} {key}", context)
+    for key in getattr(command, "commands", ()):
+        yield from _walk(command.get_command(context, key), f"{name} {key}", context)
 
 
 def markdown() -> str:

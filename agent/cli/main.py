@@ -16,32 +16,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import (
-    ask,
-    audit,
-    bench,
-    blame,
-    calibrate,
-    catalogue,
-    config,
-    doctor,
-    export,
-    feeds,
-    init,
-    locate,
-    push,
-    queue,
-    review,
-    revisions,
-    rollback,
-    run,
-    serve,
-    stats,
-    status,
-    timeline,
-    verify,
-    web,
-)
+from agent.cli.commands import Commands
 from agent.cli.session import Session
 from agent.cli.text import err
 from agent.errors import FactdError
@@ -51,12 +26,14 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="factd",
+    cls=Commands,
     help="Keep a local language model's facts current: read news, propose corrections, compile the approved "
     "ones into the weights, verify, publish.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
+    suggest_commands=False,  # click does
 )
 
 
@@ -88,35 +65,6 @@ def options(
     ] = False,
 ) -> None:
     ctx.obj = Session(config, state, model, quiet)
-
-
-app.command("init")(init.init)
-app.command("doctor")(doctor.doctor)
-app.add_typer(feeds.app, name="feeds")
-app.command("run")(run.run)
-app.command("plan")(run.plan)
-app.command("status")(status.status)
-app.command("timeline")(timeline.timeline)
-app.add_typer(queue.app, name="queue")
-app.command("review")(review.review)
-app.command("apply")(run.apply)
-app.command("verify")(verify.verify)
-app.command("ask")(ask.ask)
-app.command("serve")(serve.serve)
-app.command("web")(web.web)
-app.add_typer(revisions.app, name="revisions")
-app.command("rollback")(rollback.rollback)
-app.command("revert")(rollback.revert)
-app.command("blame")(blame.blame)
-app.add_typer(audit.app, name="audit")
-app.add_typer(export.app, name="export")
-app.add_typer(push.app, name="push")
-app.command("bench")(bench.bench)
-app.command("locate")(locate.locate)
-app.command("calibrate")(calibrate.calibrate)
-app.command("stats")(stats.stats)
-app.add_typer(catalogue.app, name="catalogue")
-app.add_typer(config.app, name="config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.commands import COMMANDS
 from agent.cli.docs import commands, markdown
 from agent.cli.main import app, main
 from agent.paths import PACKAGE
@@ -195,6 +196,23 @@ def test_every_command_has_help_and_is_in_the_docs() -> None:
         assert not lines[1].startswith("Options"), f"{name} has no help"
     if page.is_file():
         assert page.read_text(encoding="utf-8") == markdown(), "run `python -m agent.cli.docs > docs/cli.md`"
+
+
+def test_a_command_is_not_kept_waiting_by_the_others(world: World) -> None:
+    code = "import sys; from agent.cli.main import main; main(sys.argv[1:]);"
+    code += "print(*[m for m in sys.modules if m.startswith('agent.cli.')])"
+    arguments = ["--state", str(world.state), "queue", "list", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[2] for name in done.stdout.splitlines()[-1].split()}
+    others = {place.split(":")[0] for place in COMMANDS.values()} - {"queue"}
+    assert "queue" in loaded and not loaded & others
+
+
+def test_a_word_that_is_no_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quue"]) == 2
+    assert capsys.readouterr().err.count("Did you mean 'queue'?") == 1
 
 
 def test_the_app_is_what_the_project_installs() -> None:
