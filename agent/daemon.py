@@ -27,6 +27,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
+from agent.memory import give_back, share_heaps
 from agent.notify import Notifier
 from agent.pulse import Clocks, Pulse, elapsed_s
 from agent.rhythm import Moment, first_wait_s, leap, span, wait_s
@@ -72,6 +73,7 @@ def serve(daemon: Daemon, stop: threading.Event | None = None) -> int:
     it missed. An error ends its round and is noted; the next waits the longer, the more there were in a row. Raises LockHeld where
     there is a daemon on this state already.
     """
+    share_heaps()
     stop = stop or threading.Event()
     caught: list[int] = []
     scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(max_workers=1)})
@@ -150,6 +152,7 @@ def _round_in_thread(daemon: Daemon, stop: threading.Event) -> None:
         _round(daemon, replace(shop, progress=progress), next_at)
     finally:
         pulse.plan(due_s)
+        give_back()
 
 
 def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:

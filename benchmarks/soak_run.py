@@ -6,7 +6,6 @@ from one round to the next, at times past a night of sleep, and once it is set b
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import random
@@ -15,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +22,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from agent import pipeline, refetch
+from agent.memory import give_back, share_heaps
 from agent.rhythm import wait_s
 from agent.rounds import Stopped, counts, noted
 from agent.settings import Settings
@@ -100,6 +100,7 @@ class Soak:
     def run(self) -> Life:
         """All rounds. Raises what no round may raise."""
         began = time.monotonic()
+        share_heaps()
         with serving(self.site) as urls, _patient(TIMEOUT_S):
             sources = tuple(
                 SourceSpec(feed, url, publisher=f"{self.news.feeds[feed]}.example", allow_private=True)
@@ -215,9 +216,7 @@ class Soak:
 
 def footprint(state: Path) -> Footprint:
     """What the process holds now, after giving back what it can."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     time.sleep(0.1)  # the server closes its end of the last connections
     size = sum(path.stat().st_size for path in state.glob(f"{DATABASE}*") if path.is_file())
     return Footprint(

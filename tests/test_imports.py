@@ -25,6 +25,7 @@ RULES: dict[str, set[str]] = {
     "whole": {"faults"},
     "private": set(),
     "masked": set(),
+    "memory": set(),
     "strict": {"errors", "masked"},
     "paths": {"errors"},
     "policy": {"errors"},
