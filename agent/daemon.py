@@ -50,13 +50,16 @@ def clocks(utc: Clock) -> Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What goes round: `every_s` between two rounds, and `pulse`, which says whether it gets on. `look_s`: between two looks at the clocks."""
+    """What goes round: `every_s` between two rounds, and `pulse`, which says whether it gets on. `look_s`: between two looks at the clocks.
+    `found`: what the last start of a round found and could not mend; it is said once.
+    """
 
     shop: Workshop
     every_s: float
     pulse: Pulse
     notifier: Notifier = field(default_factory=Notifier)
     look_s: float = 1.0
+    found: set[str] = field(default_factory=set)
 
 
 def daemon_of(shop: Workshop, notifier: Notifier | None = None) -> Daemon:
@@ -158,9 +161,16 @@ def _round_in_thread(daemon: Daemon, stop: threading.Event) -> None:
 def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:
     """One round with a connection of this thread's own. Whatever ends it is told, and ends no more than it."""
     started_s = time.monotonic()
+    lines: set[str] = set()
+
+    def tell(line: str) -> None:
+        lines.add(line)
+        if line not in daemon.found:
+            _mended(line)
+
     try:
         with open_store(shop.store.folder, shop.clock()) as store:
-            found, revised = noted(replace(shop, store=store, tell=_mended), next_at)
+            found, revised = noted(replace(shop, store=store, tell=tell), next_at)
     except Stopped as stopped:
         _say(logging.INFO, "round_stopped", f"stopping: {explained(stopped)}")
         return
@@ -175,6 +185,9 @@ def _round(daemon: Daemon, shop: Workshop, next_at: NextAt) -> None:
         )
         daemon.notifier.status(f"the last round failed: {type(error).__name__}")
         return
+    finally:
+        daemon.found.clear()
+        daemon.found.update(line for line in lines if line.startswith("found:"))
     told = summary(found, revised)
     numbers: dict[str, Any] = {
         "seconds": round(time.monotonic() - started_s, 1),

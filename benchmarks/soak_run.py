@@ -32,8 +32,9 @@ from agent.store.db import DATABASE, Store, open_store
 from agent.store.lock import daemon_lock
 from agent.types import SourceSpec
 from agent.workshop import Workshop, open_workshop
+from benchmarks.soak_http import serving
 from benchmarks.soak_news import Key, News
-from benchmarks.soak_server import START, Publishers, serving
+from benchmarks.soak_server import START, Publishers
 
 TIMEOUT_S = 0.5
 SLEEP_H = 8.0

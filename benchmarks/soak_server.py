@@ -1,25 +1,19 @@
-"""The publishers of a soak on loopback, an address each: a server whose every answer is drawn from a seed, and mostly well.
+"""What the publishers of a soak answer: drawn from a seed, and mostly well. `benchmarks.soak_http` serves it, an address each.
 
     http://127.0.0.N:PORT/feed/NAME/PLACE.xml    a feed; a smaller PLACE than today's answers 301 or 308
     http://127.0.0.N:PORT/page/GUID              the page behind an item, as the item reads today
 
-Hours are simulated ones, told by the soak. The server runs in a thread of its own in the same process, keeps nothing but counts, and closes every
-connection after its answer.
+Hours are simulated ones, told by the soak. Nothing is kept but counts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hashlib
 import random
-import socket
-import struct
-import threading
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -161,10 +155,9 @@ def _charset(site: Publishers, host: str, name: str) -> Answer:
     return Answer(message("200 OK", body, _XML))
 
 
-def _for_a_time(_site: Publishers, host: str, name: str) -> Answer:
-    return Answer(
-        message("302 Found", b"", f"Location: http://{host}/elsewhere/{name}/{_site.places[name]}.xml")
-    )
+def _for_a_time(site: Publishers, host: str, name: str) -> Answer:
+    status = ("302 Found", "307 Temporary Redirect")[site.asked[name] % 2]
+    return Answer(message(status, b"", f"Location: http://{host}/elsewhere/{name}/{site.places[name]}.xml"))
 
 
 def _for_good(site: Publishers, host: str, name: str) -> Answer:
@@ -251,56 +244,4 @@ def _page(site: Publishers, guid: str) -> bytes:
     return message("200 OK", body.encode(), "Content-Type: text/html; charset=utf-8")
 
 
-async def _serve(site: Publishers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        name, port = writer.get_extra_info("sockname")[:2]
-        given = answer(site, f"{name}:{port}", head)
-        writer.write(given.data)
-        if given.reset:
-            linger = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            writer.transport.abort()
-        elif given.hold:
-            await reader.read()  # until the client gives up
-    except (OSError, asyncio.IncompleteReadError):
-        pass
-    finally:
-        writer.close()
-
-
-@contextmanager
-def serving(site: Publishers) -> Iterator[dict[str, str]]:
-    """Serve until the end of the context; gives each feed's first url."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True, name="publishers")
-    thread.start()
-
-    async def start() -> tuple[list[asyncio.Server], dict[str, str]]:
-        papers = sorted(set(site.news.feeds.values()))
-        hosts = {paper: f"127.0.0.{n + 1}" for n, paper in enumerate(papers)}
-        servers = [await asyncio.start_server(lambda r, w: _serve(site, r, w), next(iter(hosts.values())), 0)]
-        port = servers[0].sockets[0].getsockname()[1]
-        for host in list(hosts.values())[1:]:
-            servers.append(await asyncio.start_server(lambda r, w: _serve(site, r, w), host, port))
-        return servers, {f: f"http://{hosts[p]}:{port}/feed/{f}/0.xml" for f, p in site.news.feeds.items()}
-
-    async def end(servers: Sequence[asyncio.Server]) -> None:
-        for server in servers:
-            server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    servers, urls = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
-        yield urls
-    finally:
-        asyncio.run_coroutine_threadsafe(end(servers), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
-__all__ = ["FAULTS", "GONE", "PAGE_FAULT", "START", "Publishers", "answer", "dated", "rendered", "serving"]
+__all__ = ["FAULTS", "GONE", "PAGE_FAULT", "START", "Publishers", "answer", "dated", "rendered"]

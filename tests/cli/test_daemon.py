@@ -46,6 +46,7 @@ class Told(logging.Handler):
         self.lines: list[str] = []
         self.events: list[str] = []
         self.stop = threading.Event()
+        self.after_round: Callable[[], object] = lambda: None
         self._wanted = rounds
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -54,6 +55,7 @@ class Told(logging.Handler):
         self.on.pop(event, lambda: None)()
         if event.startswith("round"):
             self.lines.append(record.getMessage())
+            self.after_round()
             if len(self.lines) >= self._wanted:
                 self.stop.set()
 
@@ -167,6 +169,22 @@ def test_what_a_killed_run_left_is_mended_and_told_once(
         ]  # fmt: skip
         assert not list(store.revisions_folder.glob(".building-*"))
         assert [one.outcome for one in rounds.last(store, 2)] == ["ok", "ok"]
+
+
+def test_what_is_found_and_cannot_be_mended_is_said_once_and_again_when_it_comes_back(
+    shop_of: Callable[[str], Workshop], tmp_path: Path
+) -> None:
+    shop = shop_of(str(tmp_path / "no-model"))
+    with shop.store as store:
+        stranger = store.revisions_folder / "9"  # newer than the database: left alone
+        stranger.mkdir()
+        moves = iter([lambda: None, stranger.rmdir, stranger.mkdir])
+        told = Told(4)
+        told.after_round = lambda: next(moves, lambda: None)()
+        assert go_round(shop, told, 0.05) == 0
+        assert [event for event in told.events if event.startswith(("found", "round"))] == [
+            "found", "round", "round", "round", "found", "round"
+        ]  # fmt: skip
 
 
 def test_what_another_worker_is_at_is_left_to_it(shop_of: Callable[[str], Workshop], tmp_path: Path) -> None:
