@@ -1,7 +1,7 @@
 # make demo   the main job, end to end, on the embedded world and feeds
 # make test   the test suite
 # make check  formatting, lint, types
-# make crash  the whole crash matrix: every stage killed at every durable write, half an hour
+# make crash  the whole crash matrix: every stage killed at every durable write, twenty minutes of processor time
 # make security  every attack of tests/security, counted by class
 # make bench  the benchmarks that need no data from elsewhere
 # Each makes its own virtual environment in .venv first.
