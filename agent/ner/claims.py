@@ -82,7 +82,7 @@ class Reader:
         stream = iter(articles)
         while chunk := list(islice(stream, _CHUNK)):
             pages = [self.page(article) for article in chunk]
-            ents = self.names([sentence for page in pages for sentence in page.telling()])
+            ents = iter(self.names([sentence for page in pages for sentence in page.telling()]))
             for page, article in zip(pages, chunk, strict=True):
                 yield self._finish(page, article, ents)
 
@@ -127,14 +127,19 @@ class Reader:
         finds = [f for s, want in parsed if want for f in find_all(s, context, self.patterns, self.news)]
         return _claims(follow(finds, (s for s, _ in parsed), context), article)
 
-    def names(self, sentences: Iterable[str]) -> Iterator[tuple[Ent, ...]]:
-        """What the recogniser sees in each sentence: (first character, last, label)."""
-        for doc in self.nlp.pipe(sentences, batch_size=128):
-            yield tuple(
-                (e.start_char, e.end_char, e.label_)
-                for e in doc.ents
-                if e.label_ in ("PERSON", "ORG", "GPE", "LOC")
-            )
+    def names(self, sentences: Iterable[str]) -> list[tuple[Ent, ...]]:
+        """What the recogniser sees in each sentence: (first character, last, label). The words it has not met before are forgotten
+        again: a pipeline keeps every one otherwise, and news has new ones for years.
+        """
+        with self.nlp.memory_zone():
+            return [
+                tuple(
+                    (e.start_char, e.end_char, e.label_)
+                    for e in doc.ents
+                    if e.label_ in ("PERSON", "ORG", "GPE", "LOC")
+                )
+                for doc in self.nlp.pipe(sentences, batch_size=128)
+            ]
 
     def _confirm(self, calm: str) -> Callable[[str], bool]:
         """Whether a phrase of a headline in capitals is a name: the body has it so, or every word of it is a

@@ -184,3 +184,18 @@ def test_the_benchmark_counts_right_wrong_and_missed(reader: Reader, tmp_path: P
     totals, _ = summary(counts)
     assert (totals["state"]["tp"], totals["state"]["fp"], totals["end"]["fn"]) == (1, 1, 1)
     assert {e["error"] for e in errors} == {"fp", "fn"}
+
+
+def test_a_pipeline_keeps_no_word_that_it_met(reader: Reader) -> None:
+    """Or a daemon that reads for years grows by every new name."""
+    assert reader.read(article("Ford named Jane Roe as its chief executive on Monday."))
+
+    def kept() -> tuple[int, int]:
+        return len(reader.nlp.vocab.strings), sum(1 for _ in reader.nlp.vocab)
+
+    before = kept()
+    for number in range(40):
+        word = "".join(chr(ord("a") + int(digit)) for digit in str(1234567 + 7919 * number))
+        told = reader.read(article(f"Ford named Jane {word.title()} as its chief executive on Monday."))
+        assert [claim.object for claim in told] == [f"Jane {word.title()}"]
+    assert kept() == before
