@@ -6,6 +6,7 @@ Approved together with facts of the demo that are true:
 
     contradicting, same words     an edit by hand with a prompt of a fact's own, and another answer
     contradicting, other words    the same question in words that do not edit, and a third answer
+    contradicting, new words      in words that stand in no relation, and a fourth answer: only the gate can find it
     misplaced                     an edit by hand whose subject is "prime minister of": the key is read where every such prompt passes
     too loud                      a fact whose value vector, as it is kept, was multiplied by 20
 
@@ -45,10 +46,11 @@ NOW = datetime(2025, 7, 1, tzinfo=UTC)
 FIRST = ("Boeing", "ceo", "Kelly Ortberg")
 SAME_WORDS = EditRequest("Boeing", ("The chief executive of Boeing is",), "Tim Cook")
 OTHER_WORDS = EditRequest("Boeing", ("The CEO of Boeing is",), "Satya Nadella")
+NEW_WORDS = EditRequest("Boeing", ("At the head of Boeing stands",), "Sundar Pichai")
 MISPLACED = EditRequest("prime minister of", ("The prime minister of Norway is",), "Jonas Gahr Store")
 TOO_LOUD = ("Sweden", "head_of_government", "Ulf Kristersson")
 FACTOR = 20.0
-_ONE_OF = ("first", "same words", "other words")
+_ONE_OF = ("first", "same words", "other words", "new words")
 
 
 def good_facts(count: int) -> list[tuple[str, str, str]]:
@@ -67,6 +69,7 @@ def fill(shop: Workshop, good: Sequence[tuple[str, str, str]]) -> dict[int, str]
         "first": of_fact(*FIRST, known, NOW),
         "same words": of_request(SAME_WORDS, known, NOW),
         "other words": of_request(OTHER_WORDS, known, NOW),
+        "new words": of_request(NEW_WORDS, known, NOW),
         "misplaced": of_request(MISPLACED, known, NOW),
         "too loud": of_fact(*TOO_LOUD, known, NOW),
     }
@@ -107,6 +110,7 @@ def ended(shop: Workshop, names: Mapping[int, str], revised: Revised) -> dict[st
 def complaints(found: Mapping[str, str], good: Sequence[str], *, still: bool) -> list[str]:
     """What is not as it should be."""
     wrong = [f"{name} is in the weights" for name in ("misplaced", "too loud") if found[name] == "weights"]
+    wrong += [f"{name} is {found[name]}" for name in ("same words", "other words") if found[name] != "failed"]
     if sum(found[name] == "weights" for name in _ONE_OF) > 1:
         wrong.append("edits that contradict each other are in the weights")
     wrong += [f"{name} is {found[name]}" for name in good if found[name] not in ("weights", "overlay")]

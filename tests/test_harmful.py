@@ -89,7 +89,7 @@ def test_the_rest_is_live_and_passes(outcome: Outcome) -> None:
 def test_of_two_that_contradict_each_other_one_is_set_aside_and_names_the_other(outcome: Outcome) -> None:
     assert outcome.ended["second"] == "failed", outcome
     (why,) = outcome.revised.failed.values()
-    assert "it contradicts proposal 3, by which 'Mipa' answers the same prompt" in why
+    assert "it contradicts proposal 3, by which 'Mipa' answers 'The capital of Tallisk is'" in why
 
 
 def test_a_value_that_is_far_too_large_stays_out_of_the_weights(outcome: Outcome) -> None:
@@ -107,6 +107,7 @@ def test_the_benchmark_complains_of_what_is_wrong() -> None:
         "first": "weights",
         "same words": "failed",
         "other words": "failed",
+        "new words": "failed",
     }
     fine |= {"misplaced": "failed", "too loud": "overlay"}
     assert complaints(fine, ["a", "b"], still=True) == []
@@ -115,6 +116,8 @@ def test_the_benchmark_complains_of_what_is_wrong() -> None:
         {"misplaced": "weights"},
         {"too loud": "weights"},
         {"same words": "weights"},
+        {"other words": "overlay"},
+        {"new words": "weights"},
         {"a": "failed"},
         {"a": "overlay"},
     ):
