@@ -119,6 +119,11 @@ class _Desk:
     feeds: Mapping[str, str]
     stories: list[Story] = field(default_factory=list)
     false: list[tuple[Key, str]] = field(default_factory=list)
+    true: list[tuple[Key, str, float]] = field(default_factory=list)
+
+    def lately(self, key: Key, at_h: float) -> set[str]:
+        """The papers that told a change of `key` in the ten days before."""
+        return {paper for of, paper, hour in self.true if of == key and 0 <= at_h - hour < _LATELY_H}
 
     def add(self, paper: str, at_h: float, text: str, sort: str, *, feed: str = "", dated: Dated = "right",
             later: tuple[float, str] | None = None, doubled: bool = False) -> None:  # fmt: skip
@@ -131,6 +136,7 @@ class _Desk:
         )
 
 
+_LATELY_H = 240.0
 _Teller = Callable[[_Desk, Key, str, float], None]
 
 
@@ -154,6 +160,7 @@ def _changes(plan: Plan, topics: Sequence[Topic], rng: random.Random, desk: _Des
         hours = [at_h + rng.uniform(0, plan.spread_h) for _ in range(3)]
         for paper, phrase, hour in zip((first, second, third), phrases, hours, strict=True):
             desk.add(paper, hour, told(phrase, key[0], chosen, rng), "true")
+            desk.true.append((key, paper, hour))
         yield Change(key, chosen, at_h, sorted(hours)[1])
 
 
@@ -204,9 +211,15 @@ def _flood(desk: _Desk, key: Key, object_: str, at_h: float) -> None:
 
 
 def _wire(desk: _Desk, key: Key, object_: str, at_h: float) -> None:
+    """Not by a paper that has just told a true change in words of its own: a publisher stands by its last word, and whoever takes a change
+    back does not tell it.
+    """
     text = told(desk.rng.choice(TRUE[key[1]]), key[0], object_, desk.rng)
-    for n, paper in enumerate(desk.rng.sample(PAPERS, 6)):
-        desk.add(paper, at_h + n, f"LONDON ({paper[:2].upper()}) - {text}", "wire story, copied by six")
+    chosen = desk.rng.sample(PAPERS, 6)
+    chosen += [paper for paper in PAPERS if paper not in chosen]
+    lately = desk.lately(key, at_h)
+    for n, paper in enumerate([paper for paper in chosen if paper not in lately][:6]):
+        desk.add(paper, at_h + n, f"LONDON ({paper[:2].upper()}) - {text}", "wire story, copied")
 
 
 def _said(sort: str, table: str, dated: Dated = "right") -> _Teller:
@@ -241,7 +254,7 @@ def _corrected(desk: _Desk, key: Key, object_: str, at_h: float) -> None:
 SORTS: Mapping[str, _Teller] = {
     "hoax of one paper": _hoax,
     "flood of one paper": _flood,
-    "wire story, copied by six": _wire,
+    "wire story, copied": _wire,
     "rumour": _said("rumour", "rumour"),
     "announced only": _said("announced only", "announced"),
     "each credits the other": _circle,
