@@ -76,17 +76,18 @@ def choose(key: Key, items: Sequence[Evidence]) -> list[Fact | Skip]:
     ranked = _ranked(key, candidates)
     undated: list[_Best] = []
     rivals = candidates
-    if any(_is_dated(key, b) for b in ranked):
+    if any(_is_dated(key, b) for b in ranked):  # then nothing undated has a say in which of them it is
         undated = [b for b in ranked if not _is_dated(key, b)]
-        ranked = [b for b in ranked if _is_dated(key, b)]
-        rivals = [replace(c, support=tuple(e for e in c.support if e.dated)) for c in candidates]
+        rivals = [replace(c, standing=_dated(c.standing), support=_dated(c.support)) for c in candidates]
+        ranked = _ranked(key, rivals)
     best = ranked[-1] if ranked else None
     contested = [best, *(b for b in ranked[:-1] if _contests(key, b, best))] if best else []
     outcomes: list[Fact | Skip] = []
     if len(contested) > 1:
         outcomes += _contradiction(key, contested)
     elif best:
-        outcomes.append(_judge(key, best, rivals, items))
+        whole = next(c for c in candidates if c.object == best.candidate.object)
+        outcomes.append(_judge(key, best, whole, rivals, items))
     outcomes += [_undated(key, b, ranked) for b in undated]
     settled = {outcome.object for outcome in outcomes}
     outcomes += [_loser(key, c, best, kept) for c in candidates if key.names[c.object] not in settled]
@@ -114,6 +115,10 @@ def _is_dated(key: Key, best: _Best) -> bool:
     return enough([item for item in best.candidate.standing if item.dated], key.needed)
 
 
+def _dated(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    return tuple(item for item in evidence if item.dated)
+
+
 def _undated(key: Key, best: _Best, dated: Iterable[_Best]) -> Skip:
     """Nobody knows when an undated article was written: it may be old, and must not undo what is dated."""
     names = listed(sorted(key.names[b.candidate.object] for b in dated))
@@ -122,10 +127,13 @@ def _undated(key: Key, best: _Best, dated: Iterable[_Best]) -> Skip:
     return key.skip(best.candidate.object, "undated", why, best.candidate.standing)
 
 
-def _judge(key: Key, best: _Best, candidates: Iterable[_Candidate], items: Iterable[Evidence]) -> Fact | Skip:
-    """The newest corroborated object becomes a Fact unless something speaks against it."""
-    chosen, evidence = best.candidate.object, best.candidate.standing
-    ends = [e for e in items if e.object == chosen and e.ends and e.at > max(s.at for s in evidence)]
+def _judge(
+    key: Key, best: _Best, whole: _Candidate, candidates: Iterable[_Candidate], items: Iterable[Evidence]
+) -> Fact | Skip:
+    """The newest corroborated object becomes a Fact unless something speaks against it. `whole`: the same candidate with what is undated."""
+    chosen, evidence = best.candidate.object, whole.standing
+    last_at = max(item.at for item in best.candidate.standing)
+    ends = [e for e in items if e.object == chosen and e.ends and e.at > last_at]
     if later := [key.names[c.object] for c in candidates if c.object != chosen and _once_after(key, c, best)]:
         why = f"{listed(later)} was reported since, which does not hold any more either"
         return key.skip(chosen, "outdated", why, evidence)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.catalogue import Catalogue, load_catalogue
@@ -515,6 +515,7 @@ def test_an_older_claim_never_replaces_the_winner(
     ),
 )
 @settings(max_examples=150, deadline=None)
+@example(["B 1 state Z", "C 1 state Z", "A 1 state Y", "D 9 state Y"], ["E 0 state Y undated"])
 def test_nothing_undated_undoes_what_is_dated(
     catalogue: Catalogue, lines: list[str], undated: list[str]
 ) -> None:
@@ -524,6 +525,12 @@ def test_nothing_undated_undoes_what_is_dated(
     after = facts(News([*lines, *undated]).merged(catalogue))
     if before:
         assert [f.object for f in after] == [before[0].object]
+
+
+def test_nothing_undated_brings_back_what_has_ended(catalogue: Catalogue) -> None:
+    ended = ["A 9 state X", "B 8 state X", "C 5 end X"]
+    assert told(News(ended).merged(catalogue)) == {"X": "ended"}
+    assert told(News([*ended, "D 1 state X undated"]).merged(catalogue)) == {"X": "ended"}
 
 
 @given(LINES)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # One point or two of each stage of a run: tests/crash goes through all of the store's, `make crash` through all there are.
 POINTS = (
-    *("poll:after-commit", "propose:after-commit", "skips:after-commit", "approve:after-commit"),
+    *("poll:after-commit", "propose:after-commit", "skips:after-commit", "decide:after-commit"),
     *(
         "values:after-write",
         "values:after-rename",
