@@ -73,13 +73,14 @@ def choose(key: Key, items: Sequence[Evidence]) -> list[Fact | Skip]:
         )
         for folded in sorted({item.object for item in items if item.supports})
     ]
-    ranked = _ranked(key, candidates)
-    undated: list[_Best] = []
-    rivals = candidates
-    if any(_is_dated(key, b) for b in ranked):  # then nothing undated has a say in which of them it is
-        undated = [b for b in ranked if not _is_dated(key, b)]
-        rivals = [replace(c, standing=_dated(c.standing), support=_dated(c.support)) for c in candidates]
-        ranked = _ranked(key, rivals)
+    corroborated = _ranked(key, candidates)
+    rivals = [replace(c, standing=_dated(c.standing), support=_dated(c.support)) for c in candidates]
+    # Where enough say one of them with a date, nothing undated has a say in which it is.
+    ranked = _ranked(key, rivals)
+    if not ranked:
+        rivals, ranked = candidates, corroborated
+    named = {b.candidate.object for b in ranked}
+    undated = [b for b in corroborated if b.candidate.object not in named]
     best = ranked[-1] if ranked else None
     contested = [best, *(b for b in ranked[:-1] if _contests(key, b, best))] if best else []
     outcomes: list[Fact | Skip] = []
@@ -108,11 +109,6 @@ def _ranked(key: Key, candidates: Iterable[_Candidate]) -> list[_Best]:
         if begun_at is not None and at is not None:
             found.append(_Best(candidate, begun_at, at))
     return sorted(found, key=lambda b: (b.at, b.candidate.object))
-
-
-def _is_dated(key: Key, best: _Best) -> bool:
-    """Whether enough voices say so in articles that bear a date."""
-    return enough([item for item in best.candidate.standing if item.dated], key.needed)
 
 
 def _dated(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:

@@ -17,7 +17,6 @@ a true fact is not live, when fewer than half of the true ones are in the weight
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -41,6 +40,7 @@ from agent.store import queue, revisions
 from agent.strict import read_yaml
 from agent.types import EditRequest
 from agent.workshop import Workshop, open_workshop, settled
+from benchmarks.outcome import finish
 
 NOW = datetime(2025, 7, 1, tzinfo=UTC)
 FIRST = ("Boeing", "ceo", "Kelly Ortberg")
@@ -147,11 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, where in result["ended"].items():
         sys.stdout.write(f"{name:<40}{where:<10}{result['reasons'].get(name, '')}\n")
     sys.stdout.write(f"{result['seconds']} s\n")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-    for line in result["wrong"]:
-        sys.stderr.write(f"error: {line}\n")
-    return 1 if result["wrong"] else 0
+    return finish(result, options.json)
 
 
 if __name__ == "__main__":

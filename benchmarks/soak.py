@@ -11,7 +11,6 @@ more than 5 %, or descriptors or threads at all. Prints what was thrown.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -31,6 +30,7 @@ from agent.store import articles
 from agent.store.audit import audit
 from agent.store.db import read_store
 from agent.store.published import places, pointer, revisions
+from benchmarks.outcome import finish
 from benchmarks.soak_news import News, Plan, Topic, draw
 from benchmarks.soak_run import Life, SimulatedClock, Soak
 from benchmarks.soak_server import FAULTS, GONE, PAGE_FAULT, Publishers
@@ -223,11 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tell=lambda line: print(line, file=sys.stderr, flush=True),
         )
     sys.stdout.write(table(result) + "\n")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-    for line in result["wrong"]:
-        sys.stderr.write(f"error: {line}\n")
-    return 1 if result["wrong"] else 0
+    return finish(result, options.json)
 
 
 if __name__ == "__main__":

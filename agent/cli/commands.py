@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -43,21 +44,20 @@ COMMANDS: Mapping[str, str] = MappingProxyType({
 
 
 class Commands(TyperGroup):
-    """A group whose commands are built when they are asked for; until then something of the name stands for each."""
+    """A group whose commands are built when they are asked for. In `commands` something stands for each, for the names: click looks there
+    for the nearest one.
+    """
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {name: TyperCommand(name) for name in COMMANDS}
-        self._built: set[str] = set()
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """None where there is none of that name, as click wants it."""
-        if cmd_name in COMMANDS and cmd_name not in self._built:
-            self.commands[cmd_name] = _built(cmd_name)
-            self._built.add(cmd_name)
-        return super().get_command(ctx, cmd_name)
+        return _built(cmd_name) if cmd_name in COMMANDS else None
 
 
+@functools.cache
 def _built(name: str) -> Any:
     """What typer makes of it within an app of its own."""
     module, attribute = COMMANDS[name].split(":")

@@ -109,20 +109,19 @@ def approve(
     """Approve proposals; `factd apply` then puts them into the model."""
     if all == bool(ids):
         raise UsageError("name proposals, or - for numbers on stdin, or --all")
+    decision = Decision("approve", reason)
+    done = "approved; `factd apply` puts what is approved into the model"
+    if not all:
+        _decide(ctx, ids or [], decision, done)
+        return
     asked, now = session(ctx), session(ctx).now()
     with asked.writing() as store:
-        chosen = _due(store, now) if all else _numbers(ids or [])
-        if all and chosen:
+        chosen = _due(store, now)
+        if chosen:
             confirm(f"Approve {plural(len(chosen), 'proposal')}?", yes=yes)
         with store.writing("decide"):
-            if all:
-                chosen = _approve_all(store, chosen, now, reason)
-            else:
-                for number in chosen:
-                    decide(store, number, Decision("approve", reason), seen=None, who=who(), now=now)
-    asked.note(
-        f"{plural(len(chosen), 'proposal')} approved; `factd apply` puts what is approved into the model"
-    )
+            chosen = _decide_pending(store, chosen, decision, now)
+    asked.note(f"{plural(len(chosen), 'proposal')} {done}")
 
 
 @app.command()
@@ -218,9 +217,10 @@ def add(
 def _decide(ctx: typer.Context, ids: Sequence[str], decision: Decision, done: str) -> None:
     """One decision for every proposal named, all of them or none."""
     asked, chosen = session(ctx), _numbers(ids)
+    now = asked.now()
     with asked.writing() as store, store.writing("decide"):
         for number in chosen:
-            decide(store, number, decision, seen=None, who=who(), now=asked.now())
+            decide(store, number, decision, seen=None, who=who(), now=now)
     asked.note(f"{plural(len(chosen), 'proposal')} {done}")
 
 
@@ -237,14 +237,14 @@ def _due(store: Store, now: datetime) -> list[int]:
     ]
 
 
-def _approve_all(store: Store, chosen: Sequence[int], now: datetime, reason: str) -> list[int]:
+def _decide_pending(store: Store, chosen: Sequence[int], decision: Decision, now: datetime) -> list[int]:
     """Of two objects for one key only the newer can be approved: the one it supersedes on the way is left
     out.
     """
     done = []
     for number in chosen:
         if queue.get(store, number).status == "pending":
-            decide(store, number, Decision("approve", reason), seen=None, who=who(), now=now)
+            decide(store, number, decision, seen=None, who=who(), now=now)
             done.append(number)
     return done
 
