@@ -17,14 +17,17 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from agent.catalogue import Catalogue, load_catalogue
 from agent.config import model_editing
-from agent.editing.compile import Material, compile_delta, compiled_in_batches
+from agent.editing.compile import Material, compile_delta, compiled_in_batches, find_values
 from agent.editing.corpus import own_samples
 from agent.editing.delta import applied
 from agent.editing.settings import EditSettings
@@ -89,13 +92,19 @@ def score(lm: LM, stream: Stream, live: int) -> dict[str, float]:
     return {**found, "perplexity": round(perplexity(lm, stream.texts), 4)}
 
 
-def joint(lm: LM, stream: Stream, settings: EditSettings, points: Sequence[int]) -> Iterator[dict[str, Any]]:
-    material = stream.material
-    for live in points:
+def joint(
+    lm: LM, stream: Stream, settings: EditSettings, points: Sequence[int], size: int
+) -> Iterator[dict[str, Any]]:
+    """Compiled is at the `points` only; the values, which a stream keeps, are found batch by batch of `size` facts, as they come."""
+    known: Mapping[str, Tensor] = {}
+    for before, live in pairwise([0, *points]):
         started = time.perf_counter()
-        compiled = compile_delta(lm, stream.requests[:live], settings, material)
+        for done in range(before + size, live + 1, size):
+            known = find_values(lm, stream.requests[:done], settings, known)
+        compiled = compile_delta(
+            lm, stream.requests[:live], settings, replace(stream.material, known_values=known)
+        )
         seconds = time.perf_counter() - started
-        material = replace(material, known_values={**material.known_values, **compiled.values})
         with applied(lm, compiled.delta):
             yield {"live": live, "seconds": round(seconds, 1), **score(lm, stream, live)}
 
@@ -119,7 +128,9 @@ def run(
     algorithm, _, mode = name.partition(":")
     settings = parse_settings([f"algorithm={algorithm}"], asdict(base))
     if mode in ("joint", "single"):
-        return joint(lm, stream, settings, points if mode == "joint" else points[-1:])
+        if mode == "single":
+            return joint(lm, stream, settings, points[-1:], points[-1])
+        return joint(lm, stream, settings, points, settings.batch)
     steps = replace(settings, mode="sequential", history=mode == "sequential")
     return sequential(lm, stream, steps, points)
 

@@ -16,9 +16,14 @@ def labels_at_end(targets: Sequence[Sequence[int]], device: torch.device) -> Ten
     return torch.tensor([[_NOTHING] * (width - len(t)) + list(t) for t in targets], device=device)
 
 
+def labelled(labels: Tensor) -> Tensor:
+    """Where a token is wanted: bool, in the shape of `labels`."""
+    return labels != _NOTHING
+
+
 def target_nll(logp: Tensor, labels: Tensor) -> Tensor:
     """(rows,): mean NLL per target token; 0 for a row without a target."""
-    wanted = labels != _NOTHING
+    wanted = labelled(labels)
     token_nll = -logp.gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1) * wanted
     return token_nll.sum(-1) / wanted.sum(-1).clamp(min=1)
 

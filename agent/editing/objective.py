@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from agent.editing.own import OwnAnswers
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Tails, by_tail, picked, tails
 from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
@@ -99,7 +100,7 @@ def build_rows(
     lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], site: Site, settings: EditSettings
 ) -> Rows:
     edits = edit_rows(lm, requests, contexts, settings.turns)
-    keeps = keep_rows(requests if settings.kl else (), settings.turns)
+    keeps = keep_rows(requests if settings.kl else (), settings.turns, OwnAnswers(lm, settings.keep_tokens))
     # One turn too large for that is enough: the others are not tried.
     every = zip(edits, keeps, strict=True)
     together = list(takewhile(bool, (_small(lm, [*changed, *kept], site) for changed, kept in every)))
@@ -134,4 +135,4 @@ def _groups(lm: LM, rows: Sequence[Row], site: Site, settings: EditSettings) -> 
 
 
 def _group(lm: LM, rows: Sequence[Row], cut: Tails) -> Group:
-    return Group(cut, wanted(lm, rows, lambda: cut.logp(lm, None, 1)[:, -1]))
+    return Group(cut, wanted(lm, rows, lambda width: cut.logp(lm, None, width)))

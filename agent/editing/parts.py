@@ -51,4 +51,4 @@ def parts(lm: LM, rows: Sequence[Row], share: float) -> list[Part]:
 
 
 def _part(lm: LM, rows: Sequence[Row], cut: Split, share: float) -> Part:
-    return Part(cut, wanted(lm, rows, lambda: tail_logp(lm, cut, cut.read_head(lm), 1)[:, -1]), share)
+    return Part(cut, wanted(lm, rows, lambda width: tail_logp(lm, cut, cut.read_head(lm), width)), share)

@@ -23,23 +23,13 @@ import torch
 
 from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
-from agent.editing.keys import SubjectText, key_places
-from agent.editing.parts import Part, parts
-from agent.editing.protected import Protected, moved, ranked
-from agent.editing.settings import EditSettings
-from agent.editing.subjects import merged
-from agent.editing.wanted import Row, edit_rows, keep_rows
+from agent.editing.looks import Looks
 from agent.editing.written import written
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.load import LM
-from agent.types import EditRequest
 
 Tensor = torch.Tensor
 Progress = Callable[[int, int], None]
-# After about how many steps what stands before the tails is read again.
-_FRESH = 6
-# How many facts a step looks at, about.
-_FACTS = 200
 
 
 def polish(
@@ -51,10 +41,10 @@ def polish(
     many it takes a slice.
     """
     settings = problem.settings
-    looks = _Looks(lm, merged(problem.requests), contexts, settings)
-    steps = settings.polish * looks.slices
     lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
-    protected = _protected(lm, problem, updates, {layer: left.weight() for layer, left in lefts.items()})
+    solved = {layer: left.weight().detach() for layer, left in lefts.items()}
+    looks = Looks(lm, problem, contexts, updates, solved)
+    steps = settings.polish * looks.slices
     if settings.polish_covariance:
         for layer, left in lefts.items():
             left.weigh(problem.factors.covariance[layer])
@@ -67,10 +57,9 @@ def polish(
         weights = {layer: left.weight() for layer, left in lefts.items()}
         # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
         edited = {layer: weight.detach().requires_grad_() for layer, weight in weights.items()}
-        # Made where the base answers.
-        others = _held(lm, protected.at(step))
+        others = looks.at_others(step)
         with written(lm, edited):
-            for part in [*looks.at(lm, step), *(part.read(lm) for part in others)]:
+            for part in [*looks.at_requests(step), *(part.read(lm) for part in others)]:
                 part.loss(lm, settings.kl).backward(inputs=list(edited.values()))
         if settings.polish_covariance:
             changed = torch.stack([left.disturbance() for left in lefts.values()]).sum()
@@ -115,50 +104,3 @@ class _Left:
         """tr(dW C dWᵀ) / tr(W C Wᵀ), a differentiable scalar: the mean squared change of what the layer writes, relative to that."""
         left = self.current()
         return (left @ self._gram * left).sum()
-
-
-class _Looks:
-    """What each step looks at of the requests, of many a slice: edit prompts and keep prompts, by turns."""
-
-    def __init__(
-        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], settings: EditSettings
-    ) -> None:
-        self.slices = max(1, round(len(requests) / _FACTS))
-        self._turns = settings.turns
-        groups = [requests[start :: self.slices] for start in range(self.slices)]
-        self._parts = [self._of(lm, group, contexts, settings.kl) for group in groups]
-
-    def _of(
-        self, lm: LM, requests: Sequence[EditRequest], contexts: Sequence[str], kl: float
-    ) -> list[list[Part]]:
-        """By turn."""
-        holding = [request for request in requests if request.keep and kl]
-        told = (parts(lm, rows, 1 / len(requests)) for rows in edit_rows(lm, requests, contexts, self._turns))
-        held = (parts(lm, rows, 1 / max(len(holding), 1)) for rows in keep_rows(holding, self._turns))
-        return [[*edits, *keeps] for edits, keeps in zip(told, held, strict=True)]
-
-    def at(self, lm: LM, step: int) -> list[Part]:
-        """Inside `written`: the parts of this step, read again when their time has come."""
-        look, group = divmod(step, self.slices)
-        again, turn = divmod(look, self._turns)
-        if self.slices > 1:  # much has changed when one comes again, and all of them are too much to keep
-            return [part.read(lm) for part in self._parts[group][turn]]
-        if again % max(1, _FRESH // self._turns) == 0:
-            self._parts[group][turn] = [part.read(lm) for part in self._parts[group][turn]]
-        return self._parts[group][turn]
-
-
-def _protected(
-    lm: LM, problem: Problem, updates: Mapping[int, LowRank], weights: Mapping[int, Tensor]
-) -> Protected:
-    """The prompts about other subjects, by what the solve made of them; none where nothing is to be held."""
-    texts, facts = problem.preserve, len(problem.requests)
-    if not texts or not problem.settings.kl:
-        return Protected((), facts, 0)
-    far = moved(updates, problem.preserve_keys)[key_places(texts)]
-    return Protected(ranked(lm, texts, far, weights, facts), facts, problem.settings.seed)
-
-
-def _held(lm: LM, texts: Sequence[SubjectText]) -> list[Part]:
-    """Whose answers are to stay as they are."""
-    return parts(lm, [Row(text, (), 0, 1.0) for text in texts], 1 / max(len(texts), 1))

@@ -13,8 +13,9 @@ import torch
 
 from agent.editing.delta import LowRank
 from agent.editing.keys import SubjectText
+from agent.editing.own import OwnAnswers
 from agent.editing.parts import parts
-from agent.editing.wanted import Row
+from agent.editing.wanted import held_rows
 from agent.editing.written import written
 from agent.lm.load import LM
 
@@ -38,10 +39,10 @@ def moved(updates: Mapping[int, LowRank], keys: Mapping[int, Tensor]) -> Tensor:
     return torch.stack(added).sum(0).norm(dim=-1) if added else torch.zeros(0)
 
 
-def diverged(lm: LM, texts: Sequence[SubjectText], weights: Mapping[int, Tensor]) -> Tensor:
-    """(texts,) float32: KL of the next token from the base in `lm` to the base with the down projections' `weights` (by layer)."""
+def diverged(lm: LM, texts: Sequence[SubjectText], weights: Mapping[int, Tensor], own: OwnAnswers) -> Tensor:
+    """(texts,) float32: KL of the answer from the base in `lm` to the base with the down projections' `weights` (by layer)."""
     found = torch.zeros(len(texts))
-    rows = [Row(text, (), i, 1.0) for i, text in enumerate(texts)]
+    rows = held_rows(texts, own)
     # A few at a time: each keeps a whole distribution over the vocabulary.
     for start in range(0, len(rows), _AT_ONCE):
         for part in parts(lm, rows[start : start + _AT_ONCE], 1.0):
@@ -51,12 +52,17 @@ def diverged(lm: LM, texts: Sequence[SubjectText], weights: Mapping[int, Tensor]
 
 
 def ranked(
-    lm: LM, texts: Sequence[SubjectText], far: Tensor, weights: Mapping[int, Tensor], facts: int
+    lm: LM,
+    texts: Sequence[SubjectText],
+    far: Tensor,
+    weights: Mapping[int, Tensor],
+    facts: int,
+    own: OwnAnswers,
 ) -> list[SubjectText]:
     """`texts` by what `weights` make of their answers, those changed most first; asked are only those with the largest `far` (texts,)."""
     nearest = [texts[i] for i in far.argsort(descending=True, stable=True).tolist()]
     asked = _ASKED * _most(facts)
-    order = diverged(lm, nearest[:asked], weights).argsort(descending=True, stable=True).tolist()
+    order = diverged(lm, nearest[:asked], weights, own).argsort(descending=True, stable=True).tolist()
     return [nearest[i] for i in order] + nearest[asked:]
 
 

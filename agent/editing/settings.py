@@ -37,7 +37,7 @@ class EditSettings:
     `polish_covariance` the weight of what they change of ordinary text; not used with ft, whose update has no column per fact.
     `prompts`: how many of a fact's prompts, the first ones, its value is optimised on; 0: all. Polishing looks at all.
     `turns`: every step looks, by turns, at two edit prompts of a fact (or at one in `turns` of many), and at one in `turns` of the
-    prompts whose answers should stay.
+    prompts whose answers should stay. `keep_tokens`: how many tokens of such an answer, from its first one on, are held.
     `ft_eps`: ft moves no entry of the weight by more than this, in units of the weight's root mean square over the root of d_in: the
     largest change of an output relative to its usual size. ft reads besides it `layers` (the last), `steps`, `lr` (a step moves an entry by
     about `lr` of the bound), `stop_loss` and `batch_rows` only; it has no values, no covariance and nothing to preserve.
@@ -59,6 +59,7 @@ class EditSettings:
     give_up: float = 0.0
     prompts: int = 0
     turns: int = 1
+    keep_tokens: int = 4
     covariance: float = 0.1
     preserve: float = 1.0
     null_share: float = 0.02
@@ -96,6 +97,7 @@ class EditSettings:
             "clamp",
             "rounds",
             "turns",
+            "keep_tokens",
             "batch_rows",
             "chunk",
             "batch",

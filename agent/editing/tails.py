@@ -164,14 +164,14 @@ def budget(lm: LM) -> float:
     )
 
 
-def kept_by_row(lm: LM) -> float:
-    """Bytes that a row keeps between two steps, about: keys and values of its head in every layer, states of its tail, logits."""
+def kept_by_row(lm: LM, held: int) -> float:
+    """Bytes that a row keeps between two steps, about: keys and values of its head in every layer, states of its tail, logits of `held` tokens."""
     config = lm.model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     size = next(lm.model.parameters()).element_size()
     by_token = 2 * lm.n_layers * heads * width + int(config.hidden_size)
-    return float(_ROW_TOKENS * by_token * size + 4 * _vocabulary(lm))
+    return float(_ROW_TOKENS * by_token * size + 4 * held * _vocabulary(lm))
 
 
 def _tokens_at_once(lm: LM, layer: int) -> int:

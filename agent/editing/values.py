@@ -90,7 +90,7 @@ def _chunks(
     rows = max(
         sum(len(requests[i].prompts) * contexts + len(requests[i].keep) for i in group) for group in groups
     )
-    size = max(1, min(settings.chunk, int(budget(lm) / (rows * kept_by_row(lm)))))
+    size = max(1, min(settings.chunk, int(budget(lm) / (rows * kept_by_row(lm, settings.keep_tokens)))))
     return (groups[start : start + size] for start in range(0, len(groups), size))
 
 

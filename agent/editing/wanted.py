@@ -3,17 +3,20 @@
 Every optimisation of a push or of a written value weighs the same rows:
 
     mean over a fact's prompts and contexts of NLL(target)  +  kl * mean over its keep prompts of KL(before | now)
+
+KL is that of a whole answer: the sum over the tokens of the unedited model's own (`agent.editing.own`) of the next token's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from agent.editing.keys import SubjectText
-from agent.editing.losses import divergence, labels_at_end, target_nll
+from agent.editing.losses import divergence, labelled, labels_at_end, target_nll
+from agent.editing.own import OwnAnswers
 from agent.lm.load import LM
 from agent.lm.tokens import SubjectRows, encode_target, subject_rows
 from agent.types import EditRequest
@@ -25,14 +28,15 @@ _PROMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A text, what should follow it (token ids; empty where the model's own answer should stay), whose request it is, its share in
-    that request's mean.
+    """A text, the token ids that should follow it, whose request it is, its share in that request's mean. `held`: they are what the
+    unedited model says, and how likely it finds them, and all others, should stay.
     """
 
     text: SubjectText
     target: tuple[int, ...]
     owner: int
     weight: float
+    held: bool = False
 
 
 def edit_rows(
@@ -55,14 +59,25 @@ def _in_turn(prompts: Sequence[str], turn: int, turns: int) -> Sequence[str]:
     return [prompts[(turn * size + i) % len(prompts)] for i in range(size)]
 
 
-def keep_rows(requests: Sequence[EditRequest], turns: int) -> list[list[Row]]:
+def keep_rows(requests: Sequence[EditRequest], turns: int, own: OwnAnswers) -> list[list[Row]]:
     """The keep prompts in `turns` parts, one for each turn; all turns together weigh `turns` times one request's mean."""
     parts: list[list[Row]] = [[] for _ in range(turns)]
+    own.to([prompt for request in requests for prompt in request.keep])  # all at once
     for owner, request in enumerate(requests):
-        for number, prompt in enumerate(request.keep):
-            row = Row(SubjectText(prompt, request.subject), (), owner, turns / len(request.keep))
-            parts[number % turns].append(row)
+        texts = [SubjectText(prompt, request.subject) for prompt in request.keep]
+        for number, row in enumerate(held_rows(texts, own)):
+            weight = turns / len(request.keep)
+            parts[number % turns].append(replace(row, owner=owner, weight=weight))
     return parts
+
+
+def held_rows(texts: Sequence[SubjectText], own: OwnAnswers) -> list[Row]:
+    """A row for each text, whose answer should stay: its own request, of weight one."""
+    answers = own.to([text.text for text in texts])
+    return [
+        Row(text, said, owner, 1.0, held=True)
+        for owner, (text, said) in enumerate(zip(texts, answers, strict=True))
+    ]
 
 
 def encoded(lm: LM, rows: Sequence[Row]) -> SubjectRows:
@@ -78,8 +93,7 @@ class Wanted:
     """What the rows of one forward pass should say.
 
     `owner` (rows,): the request. `weight` (rows,). `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere.
-    `keep` (rows,) bool: nothing is wanted, the answer should stay; `before` (keeps, vocab): what these rows' last column said in the
-    unedited model.
+    `keep` (rows,) bool: the answer should stay; `before` (labels of these rows, vocab): the unedited model's log-probabilities there.
     """
 
     owner: Tensor
@@ -99,23 +113,27 @@ class Wanted:
         return target_nll(logp[edit], self.labels[edit]) * self.weight[edit]
 
     def moved(self, logp: Tensor) -> Tensor:
-        """(keeps,): weighted divergence from what was said before."""
-        return divergence(self.before, logp[self.keep, -1]) * self.weight[self.keep]
+        """(keeps,): weighted divergence of each answer from what was said before, from log-probabilities as in `nll`."""
+        held = labelled(self.labels[self.keep])
+        by_token = divergence(self.before, logp[self.keep][held])
+        weight = self.weight[self.keep]
+        return torch.zeros_like(weight).index_add(0, held.nonzero()[:, 0], by_token) * weight
 
     def pick(self, mask: Tensor) -> Wanted:
         """Of the rows where `mask` (rows,) is true."""
-        return Wanted(
-            self.owner[mask], self.weight[mask], self.labels[mask], self.keep[mask], self.before[mask[self.keep]]
-        )  # fmt: skip
+        of = labelled(self.labels[self.keep]).nonzero()[:, 0]
+        before = self.before[mask[self.keep][of]]
+        return Wanted(self.owner[mask], self.weight[mask], self.labels[mask], self.keep[mask], before)
 
 
-def wanted(lm: LM, rows: Sequence[Row], said: Callable[[], Tensor]) -> Wanted:
-    """`said()`: the unedited model's log-probabilities at the last column (rows, vocab); not asked where every row has a target."""
-    keep = torch.tensor([not row.target for row in rows], device=lm.device)
+def wanted(lm: LM, rows: Sequence[Row], said: Callable[[int], Tensor]) -> Wanted:
+    """`said(width)`: the unedited model's log-probabilities at the last columns (rows, width, vocab); not asked where no answer is held."""
+    labels = labels_at_end([row.target for row in rows], lm.device)
+    keep = torch.tensor([row.held for row in rows], device=lm.device)
     before = torch.zeros(0, 1, device=lm.device)
     if bool(keep.any()):
         with torch.no_grad():
-            before = said()[keep]
+            before = said(labels.shape[1])[keep][labelled(labels[keep])]
     owner = torch.tensor([row.owner for row in rows], device=lm.device)
     weight = torch.tensor([row.weight for row in rows], device=lm.device)
-    return Wanted(owner, weight, labels_at_end([row.target for row in rows], lm.device), keep, before)
+    return Wanted(owner, weight, labels, keep, before)

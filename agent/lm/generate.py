@@ -44,7 +44,24 @@ def generate(
     return answers
 
 
+def greedy(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 256) -> list[list[int]]:
+    """Token ids of the greedy continuation of each prompt as they come: with what ends it, and padding behind that."""
+    rows = encode_prompts(lm, prompts)
+    found: list[list[int]] = [[] for _ in rows]
+    for indices in by_length([len(row) for row in rows], batch_size):
+        new = _new_tokens(lm, [rows[i] for i in indices], max_new_tokens)
+        for index, ids in zip(indices, new, strict=True):
+            found[index] = ids
+    return found
+
+
 def _continue(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+    stops = _stops(lm)
+    new = _new_tokens(lm, rows, max_new_tokens)
+    return [list(takewhile(lambda token: token not in stops, row)) for row in new]
+
+
+def _new_tokens(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
     batch, stops = pad_left(lm, rows), _stops(lm)
     with torch.inference_mode():
         out = lm.model.generate(
@@ -59,7 +76,7 @@ def _continue(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> lis
             **({"eos_token_id": stops} if stops else {}),
         )
     new: list[list[int]] = out[:, batch.input_ids.shape[1] :].tolist()
-    return [list(takewhile(lambda token: token not in stops, row)) for row in new]
+    return new
 
 
 def _stops(lm: LM) -> list[int]:

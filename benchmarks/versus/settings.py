@@ -104,6 +104,7 @@ def same_settings(method: Method, peer: PeerSettings, scales: Scales) -> EditSet
         steps=peer.v_num_grad_steps,
         lr=peer.v_lr * scales.d_model**0.5 / scales.state,
         kl=peer.kl_factor,
+        keep_tokens=1,
         decay=peer.v_weight_decay * peer.clamp_norm_factor / scales.anchor / clamp**2,
         clamp=clamp,
         stop_loss=0.05,

@@ -10,6 +10,7 @@ import torch
 from agent.editing.compile import Material, compile_delta
 from agent.editing.delta import LowRank, module_of
 from agent.editing.keys import SubjectText
+from agent.editing.own import OwnAnswers
 from agent.editing.protected import Protected, diverged, moved, ranked
 from agent.lm.arch import as_out_in, down_name
 from agent.lm.load import LM
@@ -43,13 +44,14 @@ def test_what_the_weights_make_of_an_answer_decides_and_only_the_nearest_are_ask
         for layer in (0, 1)
         if (name := down_name(taught.arch, layer)) in delta.updates
     }
-    found = diverged(taught, texts, weights)
+    own = OwnAnswers(taught, 2)
+    found = diverged(taught, texts, weights, own)
     mine = torch.tensor([text.subject == "Bavoria" for text in texts])
     assert found.min() >= -1e-5 and found[mine].mean() > 3 * found[~mine].mean()
-    assert torch.allclose(diverged(taught, texts[:3], weights), found[:3], atol=1e-5)
+    assert torch.allclose(diverged(taught, texts[:3], weights, own), found[:3], atol=1e-5)
     # Bavoria's are all among the nearest in the first ranking, none in the second.
     for far in (mine.float(), (~mine).float()):
-        order = ranked(taught, texts, far, weights, facts=1)
+        order = ranked(taught, texts, far, weights, 1, own)
         assert sorted(order, key=str) == sorted(texts, key=str)
         assert (order[0].subject == "Bavoria") == bool(far[mine].all())
 

@@ -6,10 +6,14 @@ import dataclasses
 from collections import Counter
 
 import pytest
+import torch
 
-from agent.editing.wanted import edit_rows, keep_rows
+from agent.editing.keys import SubjectText
+from agent.editing.own import OwnAnswers
+from agent.editing.wanted import Row, Wanted, edit_rows, encoded, held_rows, keep_rows, wanted
 from agent.lm.load import LM
 from tests.editing.edits import QUENIA, ZORLAND
+from tests.models import FACTS
 
 CONTEXTS = ["", "It is said. "]
 
@@ -37,7 +41,51 @@ def test_few_prompts_are_looked_at_in_every_turn(lm: LM) -> None:
 
 
 def test_all_turns_of_the_keeps_weigh_as_much_as_one_mean(lm: LM) -> None:
-    by_turn = keep_rows([ZORLAND], 2)
+    by_turn = keep_rows([ZORLAND], 2, OwnAnswers(lm, 2))
     texts = [row.text.text for rows in by_turn for row in rows]
     assert sorted(texts) == sorted(ZORLAND.keep)
     assert sum(row.weight for rows in by_turn for row in rows) / 2 == pytest.approx(1.0)
+
+
+def rows_and_logp(lm: LM) -> tuple[list[Row], Wanted, torch.Tensor]:
+    """An edit row and three held ones of one to three tokens, what is wanted of them, and what the model says: (rows, width, vocab)."""
+    texts = [SubjectText(f"The {relation} of Quenia is", "Quenia") for relation in FACTS]
+    held = [
+        dataclasses.replace(row, target=row.target[:count], weight=count / 2)
+        for count, row in enumerate(held_rows(texts, OwnAnswers(lm, 3)), 1)
+    ]
+    rows = [Row(SubjectText("Quenia's leader is", "Quenia"), (5, 6, 7, 8), 0, 1.0), *held]
+    batch = encoded(lm, rows)
+    with torch.no_grad():
+        logp = lm.model(**batch.model_inputs).logits[:, -4:].log_softmax(-1)
+    return rows, wanted(lm, rows, lambda width: logp[:, -width:]), logp
+
+
+def test_an_answer_is_held_at_each_of_its_tokens_and_nowhere_else(lm: LM) -> None:
+    rows, known, logp = rows_and_logp(lm)
+    assert [len(row.target) for row in rows] == [4, 1, 2, 3]
+    assert torch.allclose(known.moved(logp), torch.zeros(3), atol=1e-6)
+    for row in (1, 2, 3):
+        for column in range(4):
+            other = logp.clone()
+            other[row, column] = other[row, column].roll(1)
+            count = 4 - column  # of the last columns this is the count-th from the end
+            kl = float((logp[row, column].exp() * (logp[row, column] - other[row, column])).sum())
+            expected = torch.zeros(3)
+            expected[row - 1] = kl * rows[row].weight if count <= len(rows[row].target) else 0.0
+            assert kl > 0.1
+            assert torch.allclose(known.moved(other), expected, rtol=1e-4, atol=1e-5)
+    nll = -sum(float(logp[0, i, token]) for i, token in enumerate(rows[0].target)) / 4
+    assert known.nll(logp).tolist() == pytest.approx([nll], rel=1e-5)
+
+
+def test_of_some_rows_the_same_is_wanted_as_among_all(lm: LM) -> None:
+    _, known, logp = rows_and_logp(lm)
+    other = logp.roll(1, -1)
+    for chosen in ([0, 2], [1, 3], [3], [0]):
+        mask = torch.zeros(4, dtype=torch.bool)
+        mask[chosen] = True
+        part = known.pick(mask)
+        held = [row - 1 for row in chosen if row]
+        assert torch.allclose(part.moved(other[mask]), known.moved(other)[held])
+        assert len(part.nll(other[mask])) == len(chosen) - len(held)
