@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agent.editing.tails import budget, kept_by_row
 from agent.lm.generate import end_tokens, greedy
 from agent.lm.load import LM
 
+# Prompts of one pass, at most.
+_ROWS = 256
 # Behind these a name is over, and what follows is no answer any more.
 _ENDS = frozenset(".!?;\n")
 
@@ -24,7 +27,8 @@ class OwnAnswers:
     def to(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids, the one that ends an answer included. Asks the model as it is now."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
-        found = greedy(self._lm, missing, max_new_tokens=self._tokens)
+        together = max(1, min(_ROWS, int(budget(self._lm) / kept_by_row(self._lm, 1))))
+        found = greedy(self._lm, missing, max_new_tokens=self._tokens, batch_size=together)
         self._known.update((p, self._answer(ids)) for p, ids in zip(missing, found, strict=True))
         return [self._known[prompt] for prompt in prompts]
 

@@ -44,7 +44,7 @@ def generate(
     return answers
 
 
-def greedy(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 256) -> list[list[int]]:
+def greedy(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 64) -> list[list[int]]:
     """Token ids of the greedy continuation of each prompt as they come: with what ends it, and padding behind that."""
     rows = encode_prompts(lm, prompts)
     found: list[list[int]] = [[] for _ in rows]
