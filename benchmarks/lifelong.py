@@ -127,10 +127,10 @@ def run(
     """The rows of one run `algorithm:mode`."""
     algorithm, _, mode = name.partition(":")
     settings = parse_settings([f"algorithm={algorithm}"], asdict(base))
-    if mode in ("joint", "single"):
-        if mode == "single":
-            return joint(lm, stream, settings, points[-1:], points[-1])
+    if mode == "joint":
         return joint(lm, stream, settings, points, settings.batch)
+    if mode == "single":  # one batch
+        return joint(lm, stream, settings, points[-1:], points[-1])
     steps = replace(settings, mode="sequential", history=mode == "sequential")
     return sequential(lm, stream, steps, points)
 

@@ -22,19 +22,19 @@ class OwnAnswers:
 
     def __init__(self, lm: LM, tokens: int) -> None:
         self._lm, self._tokens = lm, tokens
+        self._together = max(1, min(_ROWS, int(budget(lm) / kept_by_row(lm, 1))))
+        self._ends = end_tokens(lm)
         self._known: dict[str, tuple[int, ...]] = {}
 
     def to(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids, the one that ends an answer included. Asks the model as it is now."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
-        together = max(1, min(_ROWS, int(budget(self._lm) / kept_by_row(self._lm, 1))))
-        found = greedy(self._lm, missing, max_new_tokens=self._tokens, batch_size=together)
+        found = greedy(self._lm, missing, max_new_tokens=self._tokens, batch_size=self._together)
         self._known.update((p, self._answer(ids)) for p, ids in zip(missing, found, strict=True))
         return [self._known[prompt] for prompt in prompts]
 
     def _answer(self, ids: Sequence[int]) -> tuple[int, ...]:
-        ends = end_tokens(self._lm)
         for count, token in enumerate(ids, 1):
-            if token in ends or not _ENDS.isdisjoint(self._lm.tokenizer.decode([token])):
+            if token in self._ends or not _ENDS.isdisjoint(self._lm.tokenizer.decode([token])):
                 return tuple(ids[:count])
         return tuple(ids)

@@ -10,7 +10,7 @@ KL is that of a whole answer: the sum over the tokens of the unedited model's ow
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -64,10 +64,10 @@ def keep_rows(requests: Sequence[EditRequest], turns: int, own: OwnAnswers) -> l
     parts: list[list[Row]] = [[] for _ in range(turns)]
     own.to([prompt for request in requests for prompt in request.keep])  # all at once
     for owner, request in enumerate(requests):
-        texts = [SubjectText(prompt, request.subject) for prompt in request.keep]
-        for number, row in enumerate(held_rows(texts, own)):
-            weight = turns / len(request.keep)
-            parts[number % turns].append(replace(row, owner=owner, weight=weight))
+        weight = turns / max(len(request.keep), 1)
+        for number, (prompt, said) in enumerate(zip(request.keep, own.to(request.keep), strict=True)):
+            text = SubjectText(prompt, request.subject)
+            parts[number % turns].append(Row(text, said, owner, weight, held=True))
     return parts
 
 

@@ -4,7 +4,7 @@ gives the same words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
 import torch
@@ -30,15 +30,13 @@ def generate(
     """
     begun = [encode_target(lm, lead) if lead else [] for lead in leads] or [[] for _ in prompts]
     rows = [[*row, *lead] for row, lead in zip(encode_prompts(lm, prompts), begun, strict=True)]
+    stops, done = _stops(lm), 0
     answers = [""] * len(rows)
-    done = 0
-    for indices in by_length([len(row) for row in rows], batch_size):
-        for index, new_ids in zip(
-            indices, _continue(lm, [rows[i] for i in indices], max_new_tokens), strict=True
-        ):
-            ids = [*begun[index], *new_ids]
-            answers[index] = str(lm.tokenizer.decode(ids, skip_special_tokens=True))
-        done += len(indices)
+    for new in _continued(lm, rows, max_new_tokens, batch_size):
+        for index, ids in new.items():
+            said = [*begun[index], *takewhile(lambda token: token not in stops, ids)]
+            answers[index] = str(lm.tokenizer.decode(said, skip_special_tokens=True))
+        done += len(new)
         if progress:
             progress(done, len(rows))
     return answers
@@ -46,19 +44,19 @@ def generate(
 
 def greedy(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 64) -> list[list[int]]:
     """Token ids of the greedy continuation of each prompt as they come: with what ends it, and padding behind that."""
-    rows = encode_prompts(lm, prompts)
-    found: list[list[int]] = [[] for _ in rows]
+    found: dict[int, list[int]] = {}
+    for new in _continued(lm, encode_prompts(lm, prompts), max_new_tokens, batch_size):
+        found.update(new)
+    return [found[index] for index in range(len(prompts))]
+
+
+def _continued(
+    lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int, batch_size: int
+) -> Iterator[dict[int, list[int]]]:
+    """Batch by batch, the new token ids of each row by its index."""
     for indices in by_length([len(row) for row in rows], batch_size):
         new = _new_tokens(lm, [rows[i] for i in indices], max_new_tokens)
-        for index, ids in zip(indices, new, strict=True):
-            found[index] = ids
-    return found
-
-
-def _continue(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    stops = _stops(lm)
-    new = _new_tokens(lm, rows, max_new_tokens)
-    return [list(takewhile(lambda token: token not in stops, row)) for row in new]
+        yield dict(zip(indices, new, strict=True))
 
 
 def _new_tokens(lm: LM, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
