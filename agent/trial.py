@@ -11,7 +11,8 @@ from functools import partial
 
 from agent.editing.cache import save_values
 from agent.editing.compile import Compiled, find_values
-from agent.editing.delta import Delta, applied, relative_norms
+from agent.editing.delta import Delta, applied
+from agent.editing.norms import relative_norms
 from agent.editing.requests import value_keys
 from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.faults import fault

@@ -271,7 +271,7 @@ class Report:
     """Verification of one candidate revision: `before` and `after` map a metric to its value, `counts` to its sample size.
 
     `intervals` maps a metric to the 95 % interval of its value after. `norms` maps an edited weight to the size of its update
-    relative to the weight (Frobenius norms). `asked` holds every answer; it is kept apart from the rest, in a file of its own.
+    relative to the weight (spectral norms). `asked` holds every answer; it is kept apart from the rest, in a file of its own.
     """
 
     before: dict[str, float]

@@ -140,20 +140,6 @@ def restored(lm: LM, names: list[str]) -> Iterator[None]:
                 parameter.copy_(saved[name])
 
 
-def relative_norms(lm: LM, delta: Delta) -> dict[str, float]:
-    """|dW| / |W| (Frobenius) by parameter name. The model must not hold the delta."""
-    weights = {name: lm.model.get_parameter(name) for name in delta.updates}
-    return {
-        name: norm(update) / float(weights[name].float().norm()) for name, update in delta.updates.items()
-    }
-
-
-def norm(update: LowRank) -> float:
-    """|left right.T| (Frobenius), from the factors' Gram matrices: tr(LᵀL RᵀR) in float64."""
-    left, right = update.left.double(), update.right.double()
-    return float(((left.T @ left) * (right.T @ right)).sum().clamp(min=0).sqrt())
-
-
 def module_of(lm: LM, parameter_name: str) -> nn.Module:
     module: nn.Module = lm.model.get_submodule(parameter_name.removesuffix(".weight"))
     return module

@@ -17,8 +17,8 @@ _TIME = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """How much of a weight was changed: the Frobenius norm of its update over its own; None where that is not finite. `wanted`: what
-    it may be at most.
+    """How much of a weight was changed: the spectral norm of its update over its own (`agent.editing.norms`); None where that is not
+    finite. `wanted`: what it may be at most.
     """
 
     name: str

@@ -25,8 +25,8 @@ class GateSettings:
     `efficacy`: edit prompts answered with the fact. `paraphrase`: held-out prompts. `same_subject`, `others`:
     answers that must not move. `every_fact`: refuse while some fact is not told (see
     `metrics.facts_told`), so that it is left out. `drift`: most nats that the next token's distribution may move on neutral text,
-    `entropy`: least share of the wealth of free text that must be left, `norm`: largest update of a weight, relative to it. These
-    three are circuit breakers: far off what a sound edit does.
+    `entropy`: least share of the wealth of free text that must be left, `norm`: most that an update may stretch an
+    input, relative to the most that its weight does. These three are circuit breakers: far off what a sound edit does.
     """
 
     efficacy: float = 0.95
@@ -39,7 +39,7 @@ class GateSettings:
     every_fact: bool = True
     drift: float = 0.5
     entropy: float = 0.8
-    norm: float = 1.0
+    norm: float = 5.0
 
     def __post_init__(self) -> None:
         for field in fields(self)[:4]:

@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agent.editing.delta import Delta, LowRank, applied, relative_norms
+from agent.editing.delta import Delta, LowRank, applied
+from agent.editing.norms import relative_norms
 from agent.errors import EditError, InputError, StoreError, UnknownId, UsageError
 from agent.export.hf import export_hf, merge_
 from agent.export.manifest import MANIFEST, read_manifest
