@@ -66,7 +66,7 @@ class VerifySettings:
     every_fact: bool = True
     drift: float = 0.5
     entropy: float = 0.8
-    norm: float = 1.0
+    norm: float = 5.0
     same_subject_prompts: int = 2
     same_relation: int = 30
     canary: int = 300

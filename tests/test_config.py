@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from agent.config import changed, flat, load, load_with_origin, model_editing, of_checkpoint
 from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
+from agent.examine import gate_of
 from agent.paths import FEEDS, POCKET, WORLD, data_file, shipped
 from agent.policy import AutoRule, Policy
-from agent.settings import Settings
+from agent.settings import Settings, VerifySettings
+from agent.verify.gate import GateSettings
 
 
 @pytest.fixture
@@ -361,3 +363,7 @@ def test_any_settings_file_loads_or_is_refused_with_a_message(
         assert isinstance(load(path, environ={}), Settings)
     except ConfigError as error:
         assert str(path) in str(error)
+
+
+def test_the_gate_and_the_settings_have_the_same_defaults() -> None:
+    assert gate_of(VerifySettings()) == GateSettings()
