@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from agent import canary
 from agent.alone import guilty_alone
+from agent.contradictions import contradicted
 from agent.editing.delta import Delta, applied, empty_delta
 from agent.examine import gate_of
 from agent.faults import fault
@@ -33,7 +34,7 @@ from agent.start import mend
 from agent.store import leases, queue, revisions
 from agent.store.lock import worker_lock
 from agent.store.revisions import Candidate
-from agent.trial import Trials, contradicted, given_up, try_out
+from agent.trial import Trials, given_up, try_out
 from agent.types import Fact, FactKey, Proposal, Report, Revision
 from agent.verify.search import bisect
 from agent.workshop import Workshop, settled

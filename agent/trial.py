@@ -18,12 +18,10 @@ from agent.examine import all_texts, gate_of, nearness, neutral_texts, probes_of
 from agent.faults import fault
 from agent.lm.load import LM
 from agent.recipe import compiled, known_values, recipe_of, request_of
-from agent.types import Fact, FactKey, Probe, Proposal, Report
-from agent.verify.answers import forms_of
+from agent.types import FactKey, Probe, Proposal, Report
 from agent.verify.gate import judged
 from agent.verify.metrics import compare
 from agent.verify.neutral import read_neutral
-from agent.verify.probes import held_out
 from agent.verify.snapshot import Snapshot, snapshot
 from agent.workshop import Workshop
 
@@ -100,44 +98,6 @@ def _ask_base(shop: Workshop, lm: LM, probes: Sequence[Probe], trials: Trials) -
             answers={**trials.base.answers, **asked.answers},
             forced={**trials.base.forced, **asked.forced},
         )
-
-
-def contradicted(shop: Workshop, proposals: Sequence[Proposal]) -> dict[int, str]:
-    """Why, by proposal id, of those that want another answer to a prompt than one that goes before them: what is live, then what has
-    held since the latest day. A fact is asked in all words of its relation, an edit that a person gave in its own.
-    """
-    said: dict[str, Proposal] = {}
-    refused: dict[int, str] = {}
-    order = sorted(proposals, key=lambda p: (p.status != "live", -p.fact.valid_from.timestamp(), p.fact.key))
-    for proposal in order:
-        prompts = _asked_in(shop, proposal)
-        clash = next((p for p in prompts if p in said and not _agree(shop, said[p], proposal)), None)
-        if clash is None:
-            said |= {prompt: proposal for prompt in prompts if prompt not in said}
-        else:
-            other = said[clash]
-            refused[proposal.id] = (
-                f"it contradicts proposal {other.id}, by which {other.fact.object!r} answers {clash!r}"
-            )
-    return refused
-
-
-def _asked_in(shop: Workshop, proposal: Proposal) -> tuple[str, ...]:
-    own = request_of(shop, proposal).prompts
-    relation = shop.relations.get(proposal.fact.relation)
-    if relation is None:
-        return own
-    return (*own, *held_out(relation, shop.catalogue.entity(proposal.fact.subject)))
-
-
-def _agree(shop: Workshop, one: Proposal, other: Proposal) -> bool:
-    """Whether what one wants said is a form of what the other wants said."""
-    return bool(_forms(shop, one.fact) & _forms(shop, other.fact))
-
-
-def _forms(shop: Workshop, fact: Fact) -> set[str]:
-    relation = shop.relations.get(fact.relation)
-    return {fact.object, *(forms_of(fact.object, relation.object, shop.catalogue) if relation else ())}
 
 
 def given_up(shop: Workshop, lm: LM, proposals: Sequence[Proposal]) -> dict[int, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import load
+from agent.contradictions import contradicted
 from agent.store import queue
-from agent.trial import contradicted
 from agent.types import EditRequest, Fact, Proposal
 from agent.workshop import open_workshop
 from tests.cli.conftest import CATALOGUE, RELATIONS

@@ -74,6 +74,7 @@ UPSTAIRS = {
     "reading",
     "revise",
     "trial",
+    "contradictions",
     "alone",
     "recipe",
     "rebuild",
