@@ -25,7 +25,8 @@ from agent.ner.follow import follow
 from agent.ner.lexicon import Lexicon, load_lexicon
 from agent.ner.linking import Linker, build_linker
 from agent.ner.names import COMPANY_WORDS, has_phrase, plain
-from agent.ner.patterns import NewsPattern, Pattern, news_patterns, role_patterns
+from agent.ner.news_patterns import NewsPattern, news_patterns
+from agent.ner.patterns import Pattern, role_patterns
 from agent.ner.qualify import past_date
 from agent.ner.roles import RoleBook, make_book
 from agent.ner.symbols import Symbols, symbolise

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from agent.ner.chunks import Symbol
 from agent.ner.context import Context
 from agent.ner.linking import Reading
+from agent.ner.news_patterns import NewsPattern
 from agent.ner.offices import find_offices
-from agent.ner.patterns import NewsPattern, Pattern
+from agent.ner.patterns import Pattern
 from agent.ner.prepare import prepare
 from agent.ner.qualify import from_modifiers, of_event, of_holder, worse
 from agent.ner.roles import guess_kind

@@ -15,7 +15,7 @@ from agent.catalogue import load_catalogue
 from agent.errors import ConfigError, ModelError
 from agent.ner.claims import Reader, read
 from agent.ner.load import EMBEDDED, load_nlp
-from agent.ner.patterns import news_patterns
+from agent.ner.news_patterns import news_patterns
 from agent.relations import load_relations
 from agent.types import Claim
 from benchmarks.news.judge import judge, summary

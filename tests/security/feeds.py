@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import agent.sources.http
+import agent.sources.sockets
 from agent.sources.base import SourceSpec
 from agent.sources.fetch import fetch
 from agent.sources.http import Client
@@ -34,7 +34,7 @@ def client_for(case: dict[str, Any], guard: str) -> Client:
     """Nobody waits long for a slow one; a large one may take its time on a busy machine."""
     slow = "no complete answer" in case.get("says", "")
     if guard == "time":
-        agent.sources.http._left_s = lambda *_: TIMEOUT_S
+        agent.sources.sockets.Reach.left_s = lambda _: TIMEOUT_S
     return Client(timeout_s=TIMEOUT_S if slow else 20.0, max_bytes=1 << 40 if guard == "size" else MAX_BYTES)
 
 

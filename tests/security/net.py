@@ -13,7 +13,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from agent.sources.http import Client, system_resolver
+from agent.sources.http import Client
+from agent.sources.sockets import system_resolver
 
 # The honest site has an address of the internet; the record sends it to loopback.
 FRONT, FRONT_ADDRESS = "front.example", "93.184.216.34"

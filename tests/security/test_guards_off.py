@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.sources import guard, http
+from agent.sources import guard, http, sockets
 from tests.security.net import network
 from tests.security.test_urls import SECRET, URLS, as_feed, as_redirect, got_through
 
@@ -15,7 +15,7 @@ Switch = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_addresses_checked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(http, "check_addresses", lambda *_, **__: None)
+    patch.setattr(sockets, "check_addresses", lambda *_, **__: None)
 
 
 def only_what_python_calls_global(patch: pytest.MonkeyPatch) -> None:
