@@ -28,7 +28,7 @@ from agent.export.hf import write_checkpoint
 from agent.export.place import check_free, placed
 from agent.lm.generate import generate
 from agent.lm.load import LM
-from agent.lm.tokens import encode_target
+from agent.lm.tokens import encode_targets
 from agent.verify.answers import matches, same_answer
 
 Kind = Literal["efficacy", "paraphrase", "locality", "portability"]
@@ -190,7 +190,8 @@ def _questions(number: int, entry: EditEntry) -> list[_Question]:
 
 def _tokens_needed(lm: LM, questions: Sequence[_Question], least: int) -> int:
     """Long enough for the longest expected answer and the token that ends it."""
-    longest = max((len(encode_target(lm, text)) for q in questions for text in q.expect), default=0)
+    expected = encode_targets(lm, [text for q in questions for text in q.expect])
+    longest = max(map(len, expected), default=0)
     return max(least, longest + 2)
 
 

@@ -22,7 +22,7 @@ from agent.editing.trace import TracedFact, TraceSettings, trace
 from agent.errors import InputError
 from agent.lm.generate import generate
 from agent.lm.load import LM
-from agent.lm.tokens import encode_target
+from agent.lm.tokens import encode_targets
 from agent.relations import Relation
 from agent.verify.answers import matches
 
@@ -96,7 +96,7 @@ def known_facts(
     candidates = candidates[: _TRIES * max(count, LEAST_FACTS)]
     while len(known) < count and asked < len(candidates):
         some = candidates[asked : asked + min(_ASKED_AT_ONCE, max(2 * (count - len(known)), LEAST_FACTS))]
-        longest = max(len(encode_target(lm, fact.answer)) for fact in some)
+        longest = max(map(len, encode_targets(lm, [fact.answer for fact in some])))
         answers = generate(lm, [fact.prompt for fact in some], max_new_tokens=longest + 2)
         known += [fact for fact, said in zip(some, answers, strict=True) if _right(fact, said)]
         asked += len(some)

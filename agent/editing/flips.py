@@ -18,7 +18,7 @@ from agent.editing.tails import tails
 from agent.editing.trace import TracedFact
 from agent.editing.values import optimise_at
 from agent.lm.load import LM
-from agent.lm.tokens import encode_target, subject_rows
+from agent.lm.tokens import encode_targets, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -65,7 +65,7 @@ def flipped(lm: LM, facts: Sequence[TracedFact], pushes: Tensor, layer: int) -> 
 
     Asked in one pass: it does just when every token of `other` is the likeliest one behind those before it.
     """
-    targets = [encode_target(lm, fact.other) for fact in facts]
+    targets = encode_targets(lm, [fact.other for fact in facts])
     batch = subject_rows(lm, [f.prompt for f in facts], [f.subject for f in facts], [t[:-1] for t in targets])
     labels = labels_at_end(targets, lm.device)
     with torch.inference_mode():

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from agent.editing.tails import budget
 from agent.lm.arch import decoder_layers, down_module
-from agent.lm.hooks import capture_all, truncated
+from agent.lm.guess import width_of
+from agent.lm.hooks import capture_all, resumed_at, truncated
 from agent.lm.load import LM
 from agent.lm.tokens import Batch, by_length, pad_left, subject_end, upto_subject
 
@@ -55,37 +57,100 @@ class KeysAndStates:
     states: Tensor
 
 
+class KeyReader:
+    """Rows whose keys are read again and again while the layers below are changed, one after the other, upwards.
+
+    What stands behind the subject cannot reach its last token in a causal model, so the texts are cut there. What comes into the lowest
+    layer of a reading is kept, as long as memory allows: the next reading begins there. MEMIT's own code runs every layer each time.
+    """
+
+    def __init__(
+        self, lm: LM, rows: Sequence[SubjectText], *, batch_rows: int = 256, again: bool = True
+    ) -> None:
+        """`again`: more than one reading is to come. Raises EditError when a text lacks its subject."""
+        self._lm, self._again = lm, again
+        texts = upto_subject(lm, [row.text for row in rows], [row.subject for row in rows])
+        # Texts that agree up to the subject have one key: each is read once.
+        place: dict[tuple[int, ...], int] = {}
+        where = [place.setdefault(tuple(text), len(place)) for text in texts]
+        cut = list(place)
+        groups = list(by_length([len(text) for text in cut], batch_rows))
+        self._batches = [pad_left(lm, [cut[i] for i in group]) for group in groups]
+        order = [i for group in groups for i in group]
+        self._back = torch.tensor(order).argsort()[torch.tensor(where)] if rows else torch.zeros(0).long()
+        self._kept: dict[int, list[Tensor]] = {}
+
+    def read(self, layers: Sequence[int], changed: int | None = None) -> KeysAndStates:
+        """The keys of all `layers` and the output of the last of them, from one truncated pass.
+
+        `changed`: no weight below this layer was changed since the last reading whose lowest layer it was. None: all may have been.
+        """
+        layers = sorted(layers)
+        start = None if changed is None else changed - 1
+        if start not in self._kept:
+            start = None
+        keep = self._room(layers[0] - 1)
+        keys: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+        states: list[Tensor] = []
+        below: list[Tensor] = []
+        for number, batch in enumerate(self._batches):
+            begun = None if start is None else (start, self._kept[start][number])
+            seen = self._pass(batch, layers, begun, keep)
+            for layer in layers:
+                keys[layer].append(by_row(seen.keys[layer], batch)[:, -1].float())
+            states.append(seen.states[:, -1].float())
+            below += [] if seen.below is None else [seen.below]
+        if keep:
+            self._kept[layers[0] - 1] = below
+        return KeysAndStates(
+            {layer: torch.cat(k)[self._back] for layer, k in keys.items()}, torch.cat(states)[self._back]
+        )
+
+    def _pass(
+        self, batch: Batch, layers: Sequence[int], begun: tuple[int, Tensor] | None, keep: bool
+    ) -> _Seen:
+        """Whole hidden states, of the layers' down projections, the last layer, and what comes into the first."""
+        lm = self._lm
+        downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
+        stages = decoder_layers(lm.model, lm.arch)
+        with torch.inference_mode(), truncated(lm, layers[-1]), ExitStack() as stack:
+            inputs = capture_all(downs, "input", stack)
+            (top,) = capture_all([stages[layers[-1]]], "output", stack)
+            below = capture_all([stages[layers[0] - 1]], "output", stack) if keep else []
+            if begun is not None:
+                start, states = begun
+                stack.enter_context(resumed_at(lm, start, lambda: states))
+            # Without the head: nobody reads logits here.
+            lm.model.base_model(**batch.model_inputs, use_cache=False)
+        read = {layer: seen[0] for layer, seen in zip(layers, inputs, strict=True)}
+        return _Seen(read, top[0], below[0][0] if below else None)
+
+    def _room(self, layer: int) -> bool:
+        """Whether the outputs of a layer may be kept, besides those that are."""
+        if layer < 0 or not self._again:
+            return False
+        tokens = sum(batch.input_ids.numel() for batch in self._batches)
+        size = next(self._lm.model.parameters()).element_size() * width_of(self._lm.model)
+        others = len(self._kept.keys() - {layer})
+        return (others + 1) * tokens * size <= budget(self._lm)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Of one pass, (rows, length, d) or flattened as the module has them."""
+
+    keys: dict[int, Tensor]
+    states: Tensor
+    below: Tensor | None
+
+
 def keys_and_states(
     lm: LM, rows: Sequence[SubjectText], layers: Sequence[int], *, batch_rows: int = 256
 ) -> KeysAndStates:
-    """One truncated pass over the rows for the keys of all `layers` and the output of the last of them.
-
-    What stands behind the subject cannot reach its last token in a causal model, so the texts are cut there.
-    Raises EditError when a text lacks its subject.
+    """One reading of a `KeyReader`: the keys of all `layers` and the output of the last of them. Raises EditError when a text lacks its
+    subject.
     """
-    layers = sorted(layers)
-    downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
-    top = decoder_layers(lm.model, lm.arch)[layers[-1]]
-    texts = upto_subject(lm, [row.text for row in rows], [row.subject for row in rows])
-    # Texts that agree up to the subject have one key: each is read once.
-    place: dict[tuple[int, ...], int] = {}
-    where = [place.setdefault(tuple(text), len(place)) for text in texts]
-    cut = list(place)
-    keys: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    states: list[Tensor] = []
-    order: list[int] = []
-    for indices in by_length([len(row) for row in cut], batch_rows):
-        batch = pad_left(lm, [cut[i] for i in indices])
-        with torch.inference_mode(), truncated(lm, layers[-1]), ExitStack() as stack:
-            inputs = capture_all(downs, "input", stack)
-            outputs = capture_all([top], "output", stack)
-            lm.model(**batch.model_inputs, use_cache=False, logits_to_keep=1)
-        for layer, seen in zip(layers, inputs, strict=True):
-            keys[layer].append(by_row(seen[0], batch)[:, -1].float())
-        states.append(outputs[0][0][:, -1].float())
-        order += indices
-    back = torch.tensor(order).argsort()[torch.tensor(where)]
-    return KeysAndStates({layer: torch.cat(k)[back] for layer, k in keys.items()}, torch.cat(states)[back])
+    return KeyReader(lm, rows, batch_rows=batch_rows, again=False).read(layers)
 
 
 def keys_of(

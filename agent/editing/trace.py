@@ -26,7 +26,7 @@ from agent.errors import EditError
 from agent.lm.arch import decoder_layers, down_module
 from agent.lm.hooks import capture_all, edit_output, resumed_at
 from agent.lm.load import LM
-from agent.lm.tokens import Batch, by_length, encode, encode_target, subject_end, subject_rows
+from agent.lm.tokens import Batch, by_length, encode, encode_targets, subject_end, subject_rows
 
 Tensor = torch.Tensor
 Progress = Callable[[int, int], None]
@@ -199,7 +199,7 @@ def stage_scene(lm: LM, facts: Sequence[TracedFact], deviation: float, settings:
     """The clean run of the facts' prompts and their runs with noise of that standard deviation on the subjects' embeddings."""
     prompts = subject_rows(lm, [f.prompt for f in facts], [f.subject for f in facts])
     groups = token_groups(lm, facts, prompts)
-    target = torch.tensor([encode_target(lm, f.answer)[0] for f in facts], device=lm.device)
+    target = torch.tensor([ids[0] for ids in encode_targets(lm, [f.answer for f in facts])], device=lm.device)
     modules = [lm.model.get_input_embeddings(), *decoder_layers(lm.model, lm.arch)]
     downs = [down_module(lm.model, lm.arch, layer) for layer in range(lm.n_layers)]
     runs = torch.arange(len(facts), device=lm.device).repeat_interleave(settings.samples)

@@ -18,7 +18,7 @@ from agent.editing.keys import SubjectText
 from agent.editing.losses import divergence, labelled, labels_at_end, target_nll
 from agent.editing.own import OwnAnswers
 from agent.lm.load import LM
-from agent.lm.tokens import SubjectRows, encode_target, subject_rows
+from agent.lm.tokens import SubjectRows, encode_targets, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -44,8 +44,9 @@ def edit_rows(
 ) -> list[list[Row]]:
     """Prompts in every context, for each turn: of many prompts a few, so that all turns together have looked at every one."""
     parts: list[list[Row]] = [[] for _ in range(turns)]
-    for owner, request in enumerate(requests):
-        target = tuple(encode_target(lm, request.target_new))
+    targets = encode_targets(lm, [request.target_new for request in requests])
+    for owner, (request, ids) in enumerate(zip(requests, targets, strict=True)):
+        target = tuple(ids)
         for turn, rows in enumerate(parts):
             texts = [c + prompt for prompt in _in_turn(request.prompts, turn, turns) for c in contexts]
             rows += [Row(SubjectText(text, request.subject), target, owner, 1 / len(texts)) for text in texts]

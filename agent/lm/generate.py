@@ -10,7 +10,7 @@ from itertools import takewhile
 import torch
 
 from agent.lm.load import LM
-from agent.lm.tokens import by_length, encode, encode_prompts, encode_target, pad_id, pad_left
+from agent.lm.tokens import by_length, encode, encode_prompts, encode_targets, pad_id, pad_left
 
 Progress = Callable[[int, int], None]
 
@@ -28,7 +28,7 @@ def generate(
     `leads[i]`, where it is not empty, is what answer i begins with; the model goes on from there. `progress(done, total)` is called
     per batch.
     """
-    begun = [encode_target(lm, lead) if lead else [] for lead in leads] or [[] for _ in prompts]
+    begun = _begun(lm, leads) or [[] for _ in prompts]
     rows = [[*row, *lead] for row, lead in zip(encode_prompts(lm, prompts), begun, strict=True)]
     stops, done = _stops(lm), 0
     answers = [""] * len(rows)
@@ -40,6 +40,10 @@ def generate(
         if progress:
             progress(done, len(rows))
     return answers
+
+
+def _begun(lm: LM, leads: Sequence[str]) -> list[list[int]]:
+    return [ids if lead else [] for lead, ids in zip(leads, encode_targets(lm, leads), strict=True)]
 
 
 def greedy(lm: LM, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 64) -> list[list[int]]:

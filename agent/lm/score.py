@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from agent.lm.load import LM
-from agent.lm.tokens import by_length, encode, encode_prompts, encode_target, pad_left
+from agent.lm.tokens import by_length, encode, encode_prompts, encode_targets, pad_left
 
 
 def target_logp(
@@ -18,7 +18,7 @@ def target_logp(
 ) -> list[float]:
     """Mean log-probability per token (nats) of each target after its prompt."""
     heads = encode_prompts(lm, prompts)
-    tails = [encode_target(lm, target) for target in targets]
+    tails = encode_targets(lm, targets)
     scores = [0.0] * len(heads)
     for indices in by_length([len(h) + len(t) for h, t in zip(heads, tails, strict=True)], batch_size):
         rows = [heads[i] + tails[i] for i in indices]
@@ -35,7 +35,7 @@ def target_hits(
     EasyEdit. It flatters: a wrong first token is forgiven as soon as the next is fed.
     """
     heads = encode_prompts(lm, prompts)
-    tails = [encode_target(lm, target) for target in targets]
+    tails = encode_targets(lm, targets)
     hits = [0.0] * len(heads)
     for indices in by_length([len(h) + len(t) for h, t in zip(heads, tails, strict=True)], batch_size):
         batch = pad_left(lm, [heads[i] + tails[i] for i in indices])

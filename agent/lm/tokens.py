@@ -78,9 +78,15 @@ def encode_target(lm: LM, target: str) -> list[int]:
     """Token ids of a prompt's answer, as they are behind the prompt: it starts with its space in plain text, and with whatever the
     template writes there in a chat. No special token stands before it.
     """
-    if lm.chat is None:
-        return continuation(lm, "a", " " + target.strip())
-    return continuation(lm, lm.chat.after, lm.chat.lead + target.strip())
+    return encode_targets(lm, [target])[0]
+
+
+def encode_targets(lm: LM, targets: Sequence[str]) -> list[list[int]]:
+    """`encode_target` of each, in one call of the tokenizer: a call costs more than to read a name."""
+    names = list(dict.fromkeys(target.strip() for target in targets))
+    before, lead = ("a", " ") if lm.chat is None else (lm.chat.after, lm.chat.lead)
+    found = dict(zip(names, continuations(lm, before, [lead + name for name in names]), strict=True))
+    return [list(found[target.strip()]) for target in targets]
 
 
 def subject_rows(
@@ -152,11 +158,20 @@ def _tokenised(lm: LM, prompts: Sequence[str], **options: Any) -> Any:
 
 
 def continuation(lm: LM, before: str, text: str) -> list[int]:
-    """Token ids of `text` where it follows `before`. Some tokenizers put a space of their own before a text (Llama 2), so it is
+    """Token ids of `text` where it follows `before`."""
+    return continuations(lm, before, [text])[0]
+
+
+def continuations(lm: LM, before: str, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text where it follows `before`. Some tokenizers put a space of their own before a text (Llama 2), so it is
     tokenised there, and alone only where the two share a token.
     """
-    head, whole, alone = lm.tokenizer([before, before + text, text], add_special_tokens=False)["input_ids"]
-    return list(whole[len(head) :] if whole[: len(head)] == head else alone)
+    asked = [before, *(before + text for text in texts), *texts]
+    head, *rest = lm.tokenizer(asked, add_special_tokens=False)["input_ids"]
+    return [
+        list(whole[len(head) :] if whole[: len(head)] == head else alone)
+        for whole, alone in zip(rest[: len(texts)], rest[len(texts) :], strict=True)
+    ]
 
 
 def _token_at(offsets: Sequence[tuple[int, int]], character: int, text: str) -> int:

@@ -21,7 +21,7 @@ from agent.catalogue import Catalogue
 from agent.lm.generate import Progress, generate
 from agent.lm.load import LM
 from agent.lm.score import target_logp
-from agent.lm.tokens import encode_target
+from agent.lm.tokens import encode_targets
 from agent.relations import Relation
 from agent.types import Belief, Fact, FactKey, Verdict
 from agent.verify.answers import Names, clause, forms_of, names_for, object_of
@@ -96,7 +96,7 @@ def verdict_of(objects: Sequence[str], wanted: str, plausible: bool) -> Verdict:
 
 def tokens_needed(lm: LM, names: Sequence[str], at_least: int) -> int:
     """How many tokens to generate so that the longest of these names, and the sign that it ended, fits in."""
-    longest = max((len(encode_target(lm, name)) for name in dict.fromkeys(names) if name), default=0)
+    longest = max(map(len, encode_targets(lm, [name for name in names if name])), default=0)
     return max(at_least, min(longest + 2, LONGEST_ANSWER))
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 
-from agent.editing.keys import SubjectText, key_places, keys_and_states, one_per_key
+from agent.editing import keys
+from agent.editing.delta import restored
+from agent.editing.keys import KeyReader, SubjectText, key_places, keys_and_states, one_per_key
+from agent.lm.arch import down_module, down_name
 from agent.lm.hooks import capture
 from agent.lm.load import LM
 
@@ -37,3 +43,42 @@ def test_texts_that_agree_up_to_one_character_behind_the_subject_share_a_key(tau
              ("Zorland is led by", "Zorland has", "Zorland's chief is", "The chief of Zorland is", "Zorland")]  # fmt: skip
     assert one_per_key(texts) == [texts[i] for i in (0, 2, 3, 4)]
     assert key_places(texts) == [0, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gptj", "gpt_neox", "bloom", "falcon", "opt", "gemma2"])
+def test_a_reading_that_begins_at_the_changed_layer_is_the_whole_one(
+    family: str, tiny: Callable[..., LM]
+) -> None:
+    """Upwards, as MEMIT writes: bit for bit what a fresh pass reads, and no layer below runs."""
+    lm = tiny(family)
+    rows = [SubjectText(text, "Zorland") for text in TEXTS[:4]]
+    reader = KeyReader(lm, rows, batch_rows=2)
+    reader.read((1, 2))
+    for changed, layers in ((1, (2,)), (2, (2,))):
+        with torch.no_grad():
+            down_module(lm.model, lm.arch, changed).weight.mul_(1.25)
+        with capture(down_module(lm.model, lm.arch, 0), "input") as lowest:
+            found = reader.read(layers, changed=changed)
+        fresh = keys_and_states(lm, rows, layers, batch_rows=2)
+        assert not lowest
+        assert torch.equal(found.states, fresh.states)
+        assert all(torch.equal(found.keys[layer], fresh.keys[layer]) for layer in layers)
+
+
+def test_a_reading_without_a_word_of_what_changed_is_whole(taught: LM) -> None:
+    reader = KeyReader(taught, ROWS)
+    before = reader.read((1,))
+    down = down_module(taught.model, taught.arch, 0)
+    with restored(taught, [down_name(taught.arch, 0)]), torch.no_grad():
+        down.weight.mul_(2.0)
+        assert not torch.allclose(reader.read((1,)).keys[1], before.keys[1])
+    assert torch.equal(reader.read((1,), changed=0).keys[1], before.keys[1])
+
+
+def test_nothing_is_kept_that_does_not_fit(taught: LM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "budget", lambda _lm: 0)
+    reader = KeyReader(taught, ROWS)
+    reader.read((1,))
+    with capture(down_module(taught.model, taught.arch, 0), "input") as lowest:
+        reader.read((1,), changed=1)
+    assert lowest

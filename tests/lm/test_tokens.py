@@ -17,6 +17,7 @@ from agent.lm.tokens import (
     by_length,
     encode,
     encode_target,
+    encode_targets,
     pad_left,
     subject_end,
     subject_rows,
@@ -164,3 +165,11 @@ def test_by_length_takes_every_row_once(lengths: list[int], size: int) -> None:
 
 
 _LLAMA = build("llama")
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_many_targets_are_what_each_is_alone(family: str, tiny: Callable[..., LM]) -> None:
+    lm = tiny(family)
+    targets = ["Mipa", " Sorna Dell", "Mipa", "Ångström", "U.S."]
+    assert encode_targets(lm, targets) == [encode_target(lm, target) for target in targets]
+    assert encode_targets(lm, []) == []

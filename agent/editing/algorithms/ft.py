@@ -18,7 +18,7 @@ from agent.editing.losses import labels_at_end, target_nll
 from agent.editing.written import written
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.load import LM
-from agent.lm.tokens import SubjectRows, by_length, encode_target, subject_rows
+from agent.lm.tokens import SubjectRows, by_length, encode_targets, subject_rows
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
@@ -84,7 +84,7 @@ def _last_logp(lm: LM, part: _Part) -> Tensor:
 
 def _parts(lm: LM, requests: Sequence[EditRequest], batch_rows: int) -> list[_Part]:
     rows = [(i, request, prompt) for i, request in enumerate(requests) for prompt in request.prompts]
-    targets = [encode_target(lm, request.target_new) for request in requests]
+    targets = encode_targets(lm, [request.target_new for request in requests])
     return [
         _part(lm, [rows[i] for i in indices], targets)
         for indices in by_length([len(prompt) for _, _, prompt in rows], batch_rows)

@@ -11,7 +11,7 @@ import torch
 from agent.editing.algorithms.base import Problem
 from agent.editing.behind import to_write
 from agent.editing.delta import LowRank, add_, restored
-from agent.editing.keys import KeysAndStates, keys_and_states
+from agent.editing.keys import KeyReader, KeysAndStates
 from agent.editing.solve import share_of
 from agent.editing.system import System
 from agent.lm.arch import down_module, down_name
@@ -31,16 +31,17 @@ def layerwise(lm: LM, problem: Problem, solve: Solve) -> dict[int, LowRank]:
     more is asked for: it is shrunk on purpose (`agent.editing.solve.share_of`).
     """
     settings, layers = problem.settings, problem.layers
-    before = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows)
+    reader = KeyReader(lm, problem.rows, batch_rows=settings.batch_rows)
+    before = reader.read(layers)
     gain = torch.ones(len(problem.requests))
     most = 1 + (_MOST_GAIN - 1) * share_of(len(gain))
     updates: dict[int, LowRank] = {}
     for remaining in reversed(range(settings.rounds)):
         with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
-            updates = _one_pass(lm, problem, before, solve, gain)
+            updates = _one_pass(lm, problem, reader, before, solve, gain)
             if not remaining:  # nothing is asked for again
                 break
-            reached = keys_and_states(lm, problem.rows, layers[-1:], batch_rows=settings.batch_rows).states
+            reached = reader.read(layers[-1:], changed=layers[-1]).states
         share = _share(reached - before.states, problem)
         gain = (gain / share.clamp(min=_LEAST_SHARE)).clamp(max=most)
     return updates
@@ -64,12 +65,12 @@ def mean_by_fact(rows: Tensor, problem: Problem) -> Tensor:
 
 
 def _one_pass(
-    lm: LM, problem: Problem, before: KeysAndStates, solve: Solve, gain: Tensor
+    lm: LM, problem: Problem, reader: KeyReader, before: KeysAndStates, solve: Solve, gain: Tensor
 ) -> dict[int, LowRank]:  # fmt: skip
     """Layers upward: measure what is still missing at the last layer, write an equal share of it into this one.
 
-    Keys and states are measured again with the layers below already changed (Algorithm 1 of MEMIT's paper). The updates are left
-    in the model.
+    Keys and states are measured again with the layers below already changed (Algorithm 1 of MEMIT's paper), from the changed one
+    on. The updates are left in the model.
     """
     layers = problem.layers
     device = before.states.device
@@ -78,7 +79,7 @@ def _one_pass(
     for index, layer in enumerate(layers):
         now = before
         if index:
-            now = keys_and_states(lm, problem.rows, layers[index:], batch_rows=problem.settings.batch_rows)
+            now = reader.read(layers[index:], changed=layers[index - 1])
         missing = (wanted - now.states) / (len(layers) - index)
         residuals = to_write(
             lm, layer, mean_by_fact(missing, problem), mean_by_fact(now.keys[layer], problem)

@@ -13,7 +13,7 @@ import torch
 from agent.editing.algorithms.base import Problem
 from agent.editing.algorithms.layerwise import mean_by_fact, system_of
 from agent.editing.delta import LowRank, add_, restored
-from agent.editing.keys import keys_and_states
+from agent.editing.keys import KeyReader
 from agent.editing.solve import spread
 from agent.lm.arch import as_out_in, down_module, down_name
 from agent.lm.load import LM
@@ -27,14 +27,15 @@ def pmet(lm: LM, problem: Problem) -> dict[int, LowRank]:
     Layers upward, keys measured again with the layers below already changed. `settings.rounds` is not read: there is no state to reach.
     """
     settings, layers = problem.settings, problem.layers
-    start = keys_and_states(lm, problem.rows, layers, batch_rows=settings.batch_rows).keys
+    reader = KeyReader(lm, problem.rows, batch_rows=settings.batch_rows)
+    start = reader.read(layers).keys
     # A copy: the last layer is written in place at the end.
     weight = as_out_in(down_module(lm.model, lm.arch, layers[-1])).detach().float().clone()
     keys, updates = start, dict[int, LowRank]()
     with restored(lm, [down_name(lm.arch, layer) for layer in layers]):
         for index, layer in enumerate(layers):
             if index:
-                keys = keys_and_states(lm, problem.rows, layers[index:], batch_rows=settings.batch_rows).keys
+                keys = reader.read(layers[index:], changed=layers[index - 1]).keys
             written = (keys[layers[-1]] - start[layers[-1]]) @ weight.T
             missing = mean_by_fact(problem.values[problem.owner] - written.cpu(), problem)
             system = system_of(problem, layer)
