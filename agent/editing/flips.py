@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from agent.editing.losses import labels_at_end
+from agent.editing.losses import labelled, labels_at_end
 from agent.editing.objective import LayerOutput
 from agent.editing.settings import EditSettings
 from agent.editing.tails import tails
@@ -69,8 +69,14 @@ def flipped(lm: LM, facts: Sequence[TracedFact], pushes: Tensor, layer: int) -> 
     batch = subject_rows(lm, [f.prompt for f in facts], [f.subject for f in facts], [t[:-1] for t in targets])
     labels = labels_at_end(targets, lm.device)
     with torch.inference_mode():
-        likeliest = tails(lm, batch, layer).logp(lm, pushes.to(lm.device), labels.shape[1]).argmax(-1)
-    return ((likeliest == labels) | (labels < 0)).all(-1).cpu()
+        likeliest = tails(lm, batch, layer).logp(lm, pushes.to(lm.device), labelled(labels)).argmax(-1)
+    wrong = likeliest != labels[labelled(labels)]
+    return (
+        torch.zeros(len(labels), device=lm.device).index_add_(
+            0, labelled(labels).nonzero()[:, 0], wrong.float()
+        )
+        == 0
+    ).cpu()
 
 
 def _shifted(progress: Progress | None, layer: int, n_layers: int) -> Progress | None:

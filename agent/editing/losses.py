@@ -22,10 +22,13 @@ def labelled(labels: Tensor) -> Tensor:
 
 
 def target_nll(logp: Tensor, labels: Tensor) -> Tensor:
-    """(rows,): mean NLL per target token; 0 for a row without a target."""
+    """(rows,): mean NLL per target token; 0 for a row without a target. `logp` (wanted tokens, vocab) where `labels` (rows, width) want
+    one, row by row.
+    """
     wanted = labelled(labels)
-    token_nll = -logp.gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1) * wanted
-    return token_nll.sum(-1) / wanted.sum(-1).clamp(min=1)
+    token_nll = -logp.gather(-1, labels[wanted][:, None])[:, 0]
+    total = token_nll.new_zeros(len(labels)).index_add(0, wanted.nonzero()[:, 0], token_nll)
+    return total / wanted.sum(-1).clamp(min=1)
 
 
 def divergence(before: Tensor, now: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Site(Protocol):
     @property
     def below(self) -> int: ...
 
-    def logp(self, lm: LM, rows: Tails, push: Tensor, width: int) -> Tensor:
+    def logp(self, lm: LM, rows: Tails, push: Tensor, places: Tensor) -> Tensor:
         """`Tails.logp` with `push` (pushes, rows, d_model) put in."""
         ...
 
@@ -43,8 +43,8 @@ class LayerOutput:
     below: int
     pushes: int = 1
 
-    def logp(self, lm: LM, rows: Tails, push: Tensor, width: int) -> Tensor:
-        return rows.logp(lm, push[0], width)
+    def logp(self, lm: LM, rows: Tails, push: Tensor, places: Tensor) -> Tensor:
+        return rows.logp(lm, push[0], places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Group:
     def losses(self, lm: LM, site: Site, push: Tensor, kl: float) -> Losses:
         """`push` (pushes, requests, d_model); `kl`: what a divergence weighs against an NLL."""
         owner, keep = self.wanted.owner, self.wanted.keep
-        logp = site.logp(lm, self.tails, push[:, owner], self.wanted.width)
+        logp = site.logp(lm, self.tails, push[:, owner], self.wanted.places)
         nll, moved = self.wanted.nll(logp), self.wanted.moved(logp)
         nothing = torch.zeros(push.shape[1], device=push.device)
         return Losses(
@@ -135,4 +135,4 @@ def _groups(lm: LM, rows: Sequence[Row], site: Site, settings: EditSettings) -> 
 
 
 def _group(lm: LM, rows: Sequence[Row], cut: Tails) -> Group:
-    return Group(cut, wanted(lm, rows, lambda width: cut.logp(lm, None, width)))
+    return Group(cut, wanted(lm, rows, lambda places: cut.logp(lm, None, places)))

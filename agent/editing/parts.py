@@ -33,11 +33,11 @@ class Part:
 
     def moved(self, lm: LM) -> Tensor:
         """(keeps,): weighted divergence of these rows from what was said before."""
-        return self.wanted.moved(tail_logp(lm, self.rows, self.head, self.wanted.width))
+        return self.wanted.moved(tail_logp(lm, self.rows, self.head, self.wanted.places))
 
     def loss(self, lm: LM, kl: float) -> Tensor:
         """What these rows add to the objective, a scalar; `kl`: what a divergence weighs against an NLL."""
-        logp = tail_logp(lm, self.rows, self.head, self.wanted.width)
+        logp = tail_logp(lm, self.rows, self.head, self.wanted.places)
         return (self.wanted.nll(logp).sum() + kl * self.wanted.moved(logp).sum()) * self.share
 
 
@@ -51,4 +51,4 @@ def parts(lm: LM, rows: Sequence[Row], share: float) -> list[Part]:
 
 
 def _part(lm: LM, rows: Sequence[Row], cut: Split, share: float) -> Part:
-    return Part(cut, wanted(lm, rows, lambda width: tail_logp(lm, cut, cut.read_head(lm), width)), share)
+    return Part(cut, wanted(lm, rows, lambda places: tail_logp(lm, cut, cut.read_head(lm), places)), share)

@@ -42,10 +42,10 @@ class AttentionAndMlp:
     def below(self) -> int:
         return self.layer - 1
 
-    def logp(self, lm: LM, rows: Tails, push: Tensor, width: int) -> Tensor:
+    def logp(self, lm: LM, rows: Tails, push: Tensor, places: Tensor) -> Tensor:
         modules = attention_module(lm, self.layer), down_module(lm.model, lm.arch, self.layer)
         with edit_output(modules[0], _adding(rows, push[0])), edit_output(modules[1], _adding(rows, push[1])):
-            return rows.logp(lm, None, width)
+            return rows.logp(lm, None, places)
 
 
 def optimise_mlp_values(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from agent.lm.arch import as_out_in, decoder_layers, down_module
 from agent.lm.hooks import capture, resumed_at, truncated
@@ -48,7 +50,7 @@ class Split:
         if self.head is None:
             return None
         with torch.no_grad():
-            return lm.model(**self.head, use_cache=True, logits_to_keep=1).past_key_values
+            return lm.model.base_model(**self.head, use_cache=True).past_key_values
 
     def pick(self, mask: Tensor) -> Split:
         """The rows where `mask` (rows,) is true."""
@@ -67,12 +69,33 @@ def split(rows: SubjectRows) -> Split:
     return Split(head, rest, rows.positions - start)
 
 
-def tail_logp(lm: LM, rows: Split, head: Any, width: int) -> Tensor:
-    """(rows, width, vocab) float32 log-probabilities at the last `width` columns; `head` from `read_head` stays as it is."""
-    logits: Tensor = lm.model(
-        **rows.rest, past_key_values=_fresh(head), use_cache=head is not None, logits_to_keep=width
-    ).logits
-    return logits.float().log_softmax(-1)
+def tail_logp(lm: LM, rows: Split, head: Any, places: Tensor) -> Tensor:
+    """(places, vocab) float32 log-probabilities where `places` (rows, width) of the last columns are true, row by row; `head` from
+    `read_head` stays as it is.
+
+    The head of the language model runs for those only: with many words it costs as much as several layers.
+    """
+    with _only_at(lm, places):
+        logits: Tensor = lm.model(**_inputs(rows, head), logits_to_keep=places.shape[1]).logits
+    return logits.reshape(-1, logits.shape[-1]).float().log_softmax(-1)
+
+
+def _inputs(rows: Split, head: Any) -> dict[str, Any]:
+    return {**rows.rest, "past_key_values": _fresh(head), "use_cache": head is not None}
+
+
+@contextmanager
+def _only_at(lm: LM, places: Tensor) -> Iterator[None]:
+    """The language model's head gets (1, places, d_model) of its (rows, width, d_model)."""
+
+    def pick(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0][:, -places.shape[1] :][places][None], *inputs[1:])
+
+    handle = lm.model.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +112,7 @@ class Tails:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def logp(self, lm: LM, push: Tensor | None, width: int) -> Tensor:
+    def logp(self, lm: LM, push: Tensor | None, places: Tensor) -> Tensor:
         """`tail_logp` with `push` (rows, d_model) added at the subjects' last tokens; differentiable in it."""
 
         def pushed() -> Tensor:
@@ -99,9 +122,9 @@ class Tails:
             return self.states.index_put(at, push.to(self.states.dtype), accumulate=True)
 
         if self.layer < 0:
-            return tail_logp(lm, self.rows, self.head, width)
+            return tail_logp(lm, self.rows, self.head, places)
         with resumed_at(lm, self.layer, pushed):
-            return tail_logp(lm, self.rows, self.head, width)
+            return tail_logp(lm, self.rows, self.head, places)
 
     def pick(self, mask: Tensor) -> Tails:
         """The rows where `mask` (rows,) is true."""
@@ -124,7 +147,7 @@ def tails(lm: LM, rows: SubjectRows, layer: int) -> Tails:
         return Tails(layer, cut, torch.zeros(0), head)
     top = decoder_layers(lm.model, lm.arch)[layer]
     with torch.no_grad(), truncated(lm, layer), capture(top, "output") as seen:
-        tail_logp(lm, cut, head, 1)
+        lm.model.base_model(**_inputs(cut, head))
     _only_lengths_below(head, layer)
     return Tails(layer, cut, seen[0], head)
 

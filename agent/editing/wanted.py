@@ -104,21 +104,25 @@ class Wanted:
     before: Tensor
 
     @property
-    def width(self) -> int:
-        """How many of the last columns are looked at."""
-        return self.labels.shape[1]
+    def places(self) -> Tensor:
+        """(rows, width) bool: where among the last columns a token is wanted. Of other places nobody needs to know anything."""
+        return labelled(self.labels)
 
     def nll(self, logp: Tensor) -> Tensor:
-        """(edits,): weighted NLL, from log-probabilities (rows, width, vocab)."""
+        """(edits,): weighted NLL, from log-probabilities (wanted tokens, vocab) at `places`, row by row."""
         edit = ~self.keep
-        return target_nll(logp[edit], self.labels[edit]) * self.weight[edit]
+        return target_nll(logp[edit[self._rows]], self.labels[edit]) * self.weight[edit]
 
     def moved(self, logp: Tensor) -> Tensor:
         """(keeps,): weighted divergence of each answer from what was said before, from log-probabilities as in `nll`."""
-        held = labelled(self.labels[self.keep])
-        by_token = divergence(self.before, logp[self.keep][held])
-        weight = self.weight[self.keep]
+        by_token = divergence(self.before, logp[self.keep[self._rows]])
+        weight, held = self.weight[self.keep], labelled(self.labels[self.keep])
         return torch.zeros_like(weight).index_add(0, held.nonzero()[:, 0], by_token) * weight
+
+    @property
+    def _rows(self) -> Tensor:
+        """(wanted tokens,): the row of each."""
+        return self.places.nonzero()[:, 0]
 
     def pick(self, mask: Tensor) -> Wanted:
         """Of the rows where `mask` (rows,) is true."""
@@ -127,14 +131,16 @@ class Wanted:
         return Wanted(self.owner[mask], self.weight[mask], self.labels[mask], self.keep[mask], before)
 
 
-def wanted(lm: LM, rows: Sequence[Row], said: Callable[[int], Tensor]) -> Wanted:
-    """`said(width)`: the unedited model's log-probabilities at the last columns (rows, width, vocab); not asked where no answer is held."""
+def wanted(lm: LM, rows: Sequence[Row], said: Callable[[Tensor], Tensor]) -> Wanted:
+    """`said(places)`: the unedited model's log-probabilities (places, vocab) where `places` (rows, width) of the last columns are true, row
+    by row; asked for held answers only.
+    """
     labels = labels_at_end([row.target for row in rows], lm.device)
     keep = torch.tensor([row.held for row in rows], device=lm.device)
     before = torch.zeros(0, 1, device=lm.device)
     if bool(keep.any()):
         with torch.no_grad():
-            before = said(labels.shape[1])[keep][labelled(labels[keep])]
+            before = said(labelled(labels) & keep[:, None])
     owner = torch.tensor([row.owner for row in rows], device=lm.device)
     weight = torch.tensor([row.weight for row in rows], device=lm.device)
     return Wanted(owner, weight, labels, keep, before)

@@ -20,6 +20,7 @@ from transformers.utils import logging as hf_logging
 from agent.errors import ModelError
 from agent.lm.arch import Arch, arch_of, decoder_layers
 from agent.lm.chat import Chat, ChatMode, chat_of
+from agent.lm.fused import fuse
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HASHED = ("*.safetensors", "config.json", "tokenizer.json")
@@ -83,6 +84,7 @@ def load_lm(
         raise ModelError(
             f"model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; copy it again"
         )
+    fuse(model)
     return wrap(
         model.to(_device(device)), tokenizer, sha=fingerprint(folder), path=path, arch=arch, chat=chat
     )

@@ -10,7 +10,7 @@ import torch
 from agent.editing.tails import Tails, by_tail, picked, split, tail_logp, tails
 from agent.lm.arch import decoder_layers
 from agent.lm.guess import width_of
-from agent.lm.hooks import edit_output
+from agent.lm.hooks import capture, edit_output
 from agent.lm.load import LM
 from agent.lm.tokens import SubjectRows, subject_rows
 from tests.models import FAMILIES, snapshot, unchanged
@@ -50,13 +50,29 @@ def cut_and_rows(lm: LM) -> tuple[Tails, SubjectRows, torch.Tensor]:
     return tails(lm, rows, LAYER), rows, pushes(lm, len(TEXTS))
 
 
+def at_end(cut: Tails, lm: LM, push: torch.Tensor | None, width: int) -> torch.Tensor:
+    """(rows, width, vocab): at all of the last columns."""
+    places = torch.ones(len(cut), width, dtype=torch.bool)
+    return cut.logp(lm, push, places).reshape(len(cut), width, -1)
+
+
+def test_only_the_places_that_are_asked_for_reach_the_head(lm: LM) -> None:
+    cut, _, push = cut_and_rows(lm)
+    places = torch.tensor([[0, 1, 1], [0, 0, 0], [1, 0, 1], [0, 0, 1]]).bool()
+    with torch.no_grad(), capture(lm.model.get_output_embeddings(), "input") as seen:
+        some = cut.logp(lm, push, places)
+        assert seen[0].shape[:-1] == (1, 5)
+        every = at_end(cut, lm, push, 3)
+    assert torch.allclose(some, every[places], atol=1e-5)
+
+
 def test_log_probabilities_and_gradients_are_those_of_the_whole_model(lm: LM) -> None:
     before = snapshot(lm)
     cut, rows, push = cut_and_rows(lm)
     ours, theirs = push.clone().requires_grad_(), push.clone().requires_grad_()
-    tail, plain = cut.logp(lm, ours, 3), whole(lm, rows, theirs)[:, -3:]
+    tail, plain = at_end(cut, lm, ours, 3), whole(lm, rows, theirs)[:, -3:]
     assert torch.allclose(tail, plain, atol=2e-4)
-    assert float((tail - cut.logp(lm, None, 3)).detach().abs().max()) > 1e-3  # the push does something
+    assert float((tail - at_end(cut, lm, None, 3)).detach().abs().max()) > 1e-3  # the push does something
     weights = torch.randn(tail.shape, generator=torch.Generator().manual_seed(4))
     (tail * weights).sum().backward()
     (plain * weights).sum().backward()
@@ -72,7 +88,7 @@ def test_some_of_the_rows_give_the_same_numbers(lm: LM) -> None:
     assert len(some) == 2
     for _ in range(2):
         with torch.no_grad():
-            assert torch.allclose(some.logp(lm, push[mask], 3), cut.logp(lm, push, 3)[mask], atol=2e-4)
+            assert torch.allclose(at_end(some, lm, push[mask], 3), at_end(cut, lm, push, 3)[mask], atol=2e-4)
 
 
 def test_a_changed_model_is_followed_once_the_head_is_read_again(tiny: Callable[..., LM]) -> None:
@@ -80,11 +96,11 @@ def test_a_changed_model_is_followed_once_the_head_is_read_again(tiny: Callable[
     lm = tiny("llama")
     rows = subject_rows(lm, TEXTS, SUBJECTS)
     cut = split(rows)
-    old = cut.read_head(lm)
+    old, last = cut.read_head(lm), torch.ones(len(TEXTS), 1, dtype=torch.bool)
     with edit_output(decoder_layers(lm.model, lm.arch)[0], lambda hidden: 1.5 * hidden), torch.no_grad():
-        plain = lm.model(**rows.model_inputs, use_cache=False).logits.log_softmax(-1)[:, -1:]
-        assert torch.allclose(tail_logp(lm, cut, cut.read_head(lm), 1), plain, atol=2e-4)
-        assert not torch.allclose(tail_logp(lm, cut, old, 1), plain, atol=2e-4)
+        plain = lm.model(**rows.model_inputs, use_cache=False).logits.log_softmax(-1)[:, -1]
+        assert torch.allclose(tail_logp(lm, cut, cut.read_head(lm), last), plain, atol=2e-4)
+        assert not torch.allclose(tail_logp(lm, cut, old, last), plain, atol=2e-4)
 
 
 def test_a_subject_at_the_start_has_nothing_before_it(tiny: Callable[..., LM]) -> None:
@@ -93,7 +109,7 @@ def test_a_subject_at_the_start_has_nothing_before_it(tiny: Callable[..., LM]) -
     push = pushes(lm, 2)
     cut = tails(lm, rows, LAYER)
     with torch.no_grad():
-        assert torch.allclose(cut.logp(lm, push, 1), whole(lm, rows, push)[:, -1:], atol=2e-4)
+        assert torch.allclose(at_end(cut, lm, push, 1), whole(lm, rows, push)[:, -1:], atol=2e-4)
 
 
 def test_groups_hold_every_row_once_and_tails_of_about_one_length(tiny: Callable[..., LM]) -> None:

@@ -58,13 +58,13 @@ def rows_and_logp(lm: LM) -> tuple[list[Row], Wanted, torch.Tensor]:
     batch = encoded(lm, rows)
     with torch.no_grad():
         logp = lm.model(**batch.model_inputs).logits[:, -4:].log_softmax(-1)
-    return rows, wanted(lm, rows, lambda width: logp[:, -width:]), logp
+    return rows, wanted(lm, rows, lambda places: logp[:, -places.shape[1] :][places]), logp
 
 
 def test_an_answer_is_held_at_each_of_its_tokens_and_nowhere_else(lm: LM) -> None:
     rows, known, logp = rows_and_logp(lm)
     assert [len(row.target) for row in rows] == [4, 1, 2, 3]
-    assert torch.allclose(known.moved(logp), torch.zeros(3), atol=1e-6)
+    assert torch.allclose(known.moved(logp[known.places]), torch.zeros(3), atol=1e-6)
     for row in (1, 2, 3):
         for column in range(4):
             other = logp.clone()
@@ -74,9 +74,9 @@ def test_an_answer_is_held_at_each_of_its_tokens_and_nowhere_else(lm: LM) -> Non
             expected = torch.zeros(3)
             expected[row - 1] = kl * rows[row].weight if count <= len(rows[row].target) else 0.0
             assert kl > 0.1
-            assert torch.allclose(known.moved(other), expected, rtol=1e-4, atol=1e-5)
+            assert torch.allclose(known.moved(other[known.places]), expected, rtol=1e-4, atol=1e-5)
     nll = -sum(float(logp[0, i, token]) for i, token in enumerate(rows[0].target)) / 4
-    assert known.nll(logp).tolist() == pytest.approx([nll], rel=1e-5)
+    assert known.nll(logp[known.places]).tolist() == pytest.approx([nll], rel=1e-5)
 
 
 def test_of_some_rows_the_same_is_wanted_as_among_all(lm: LM) -> None:
@@ -87,5 +87,5 @@ def test_of_some_rows_the_same_is_wanted_as_among_all(lm: LM) -> None:
         mask[chosen] = True
         part = known.pick(mask)
         held = [row - 1 for row in chosen if row]
-        assert torch.allclose(part.moved(other[mask]), known.moved(other)[held])
-        assert len(part.nll(other[mask])) == len(chosen) - len(held)
+        assert torch.allclose(part.moved(other[mask][part.places]), known.moved(other[known.places])[held])
+        assert len(part.nll(other[mask][part.places])) == len(chosen) - len(held)

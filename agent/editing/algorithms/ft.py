@@ -14,7 +14,7 @@ import torch
 
 from agent.editing.algorithms.base import Problem
 from agent.editing.delta import LowRank
-from agent.editing.losses import labels_at_end, target_nll
+from agent.editing.losses import labelled, labels_at_end, target_nll
 from agent.editing.written import written
 from agent.lm.arch import as_out_in, down_module
 from agent.lm.load import LM
@@ -56,7 +56,7 @@ def fine_tune(lm: LM, problem: Problem) -> dict[int, LowRank]:
         loss = torch.zeros(len(problem.requests), device=lm.device)
         for part in parts:
             with written(lm, {layer: weight + move * epsilon}):
-                nll = target_nll(_last_logp(lm, part), part.labels) * part.weight
+                nll = target_nll(_last_logp(lm, part)[labelled(part.labels)], part.labels) * part.weight
             nll.sum().backward(inputs=[move])
             loss.index_add_(0, part.owner, nll.detach())
         if bool((loss < settings.stop_loss).all()):
