@@ -37,7 +37,7 @@ class Keyboard:
         self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
         self._handlers = {number: signal.signal(number, _nothing) for number in _SIGNALS}
         self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, _leave)
-        tty.setcbreak(self._fd, termios.TCSADRAIN)
+        self._single()
         return self
 
     def __exit__(
@@ -58,7 +58,7 @@ class Keyboard:
         ready, _, _ = select.select([self._fd, self._heard], [], [])
         if self._heard in ready:
             self._hear()
-            tty.setcbreak(self._fd, termios.TCSADRAIN)  # a shell has had the terminal, if we were stopped
+            self._single()  # a shell has had the terminal, if we were stopped
             return RESIZED
         try:
             # Not click.getchar: it drops what has come before it was called, and does not wake up for anything else.
@@ -74,13 +74,17 @@ class Keyboard:
         typed = b""
         try:
             with self.cooked():
+                _keep_output(self._fd)
                 print(question, end="", flush=True)
                 while not typed.endswith(b"\n"):
                     part = self._part()
                     if part == b"":
                         return None
                     typed += part or b""
-        except (KeyboardInterrupt, OSError):
+        except KeyboardInterrupt:
+            self.forget()
+            return None
+        except OSError:
             return None
         return typed.decode("utf-8", "replace").strip()
 
@@ -105,11 +109,23 @@ class Keyboard:
         try:
             yield
         finally:
-            tty.setcbreak(self._fd, termios.TCSADRAIN)
+            self._single()
+
+    def _single(self) -> None:
+        """Single keys, not echoed."""
+        tty.setcbreak(self._fd, termios.TCSADRAIN)
+        _keep_output(self._fd)
 
     def _hear(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._heard, 4096)
+
+
+def _keep_output(fd: int) -> None:
+    """Ctrl-C empties a terminal's queues, a moment after it has sent its signal: what is drawn in answer to it would be lost."""
+    mode = termios.tcgetattr(fd)
+    mode[3] |= termios.NOFLSH
+    termios.tcsetattr(fd, termios.TCSADRAIN, mode)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 CLEAR = "\x1b[2J\x1b[H"
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,7 +25,7 @@ class Terminal:
     process: subprocess.Popen[bytes]
     master: int
     output: str = ""
-    at_start: tuple[object, ...] = ()  # what the terminal does with input and output
+    at_start: tuple[Any, ...] = ()  # what the terminal does with input and output
     seen: int = 0  # how much of the output a `wait` has been satisfied with
 
     @classmethod
@@ -49,7 +50,7 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
-    def settings(self) -> tuple[object, ...]:
+    def settings(self) -> tuple[Any, ...]:
         return _settings(self.master)
 
     def screen(self) -> str:
@@ -97,5 +98,5 @@ def _resize(master: int, width: int, height: int) -> None:
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
 
-def _settings(master: int) -> tuple[object, ...]:
+def _settings(master: int) -> tuple[Any, ...]:
     return tuple(termios.tcgetattr(master)[:4])

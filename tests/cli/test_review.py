@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,8 +134,10 @@ def test_broken_off_nothing_is_decided_and_the_terminal_is_as_before(world: Worl
     terminal = start()
     terminal.wait(FIRST)
     assert terminal.settings() != terminal.at_start, "single keys"
+    assert terminal.settings()[3] & termios.NOFLSH, "or Ctrl-C may swallow what is drawn in answer to it"
     terminal.press("r")
     terminal.wait("reject, why")
+    assert terminal.settings()[3] & termios.NOFLSH
     terminal.press("half a rea\x03")
     terminal.wait(FIRST, "not rejected")
     terminal.press("r")
