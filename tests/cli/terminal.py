@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -38,7 +39,7 @@ class Terminal:
         process = subprocess.Popen(
             [sys.executable, "-m", "agent.cli.main", *map(str, arguments)],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_a_shell_does,
             env={**os.environ, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **environ},
         )  # fmt: skip
         os.close(slave)
@@ -92,6 +93,12 @@ class Terminal:
             return False
         self.output += part.decode("utf-8", "replace")
         return bool(part)
+
+
+def _as_a_shell_does() -> None:
+    """The terminal becomes the process's own, and Ctrl-C ends it: started in the background it would have inherited that it does not."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _resize(master: int, width: int, height: int) -> None:
