@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from queue import SimpleQueue
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sources.base import SourceSpec
+from agent.sources.base import Fetched, SourceSpec
 from agent.sources.http import Client
 from agent.sources.poll import _Line, poll, poll_batches
 from agent.types import FeedState
@@ -69,20 +72,33 @@ def test_a_slow_source_does_not_hold_back_the_others(site: Site, client: Client)
     assert next(outcomes)[0].name == "slow"
 
 
-def test_what_became_ready_meanwhile_comes_in_one_batch(site: Site, client: Client) -> None:
-    specs = []
-    for n in range(12):
-        site.pages[f"/{n}"] = answer(200, rss(item(n)))
-        specs.append(SourceSpec(str(n), f"{site.url}/{n}", allow_private=True))
+def test_what_became_ready_meanwhile_comes_in_one_batch(
+    site: Site, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Semaphore(0)
+
+    class Heard(SimpleQueue[Future[Fetched]]):
+        def put(self, item: Future[Fetched], block: bool = True, timeout: float | None = None) -> None:
+            super().put(item, block, timeout)
+            done.release()
+
+    monkeypatch.setattr("agent.sources.poll.SimpleQueue", Heard)
+    page = answer(200, rss(item(1)))
+
+    def held(handler: BaseHTTPRequestHandler) -> None:
+        site.stop.wait(60)
+        page(handler)
+
+    site.pages = {f"/{n}": held if n else page for n in range(12)}
+    specs = [SourceSpec(path, site.url + path, allow_private=True) for path in site.pages]
     batches = poll_batches(specs, {}, client, NOW, max_concurrency=4, per_host=12)
     sizes = [len(next(batches))]
-    deadline = time.monotonic() + 10
-    while len(site.seen) < 8 and time.monotonic() < deadline:  # the threads go on while we do not ask
-        time.sleep(0.01)
-    assert 8 <= len(site.seen) < 12, "and not without bound"
-    time.sleep(0.3)
+    site.stop.set()
+    for _ in range(8):  # the threads go on while we do not ask
+        assert done.acquire(timeout=60)
+    assert len(site.seen) == 8, "and not without bound"
     sizes += [len(batch) for batch in batches]
-    assert sum(sizes) == 12 and min(sizes) >= 1 and sizes[1] >= 4
+    assert sizes[:2] == [1, 7] and sum(sizes) == 12 and min(sizes) >= 1
 
 
 def test_an_abandoned_poll_starts_nothing_more(site: Site, client: Client) -> None:
