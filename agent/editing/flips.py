@@ -68,15 +68,12 @@ def flipped(lm: LM, facts: Sequence[TracedFact], pushes: Tensor, layer: int) -> 
     targets = encode_targets(lm, [fact.other for fact in facts])
     batch = subject_rows(lm, [f.prompt for f in facts], [f.subject for f in facts], [t[:-1] for t in targets])
     labels = labels_at_end(targets, lm.device)
+    places = labelled(labels)
     with torch.inference_mode():
-        likeliest = tails(lm, batch, layer).logp(lm, pushes.to(lm.device), labelled(labels)).argmax(-1)
-    wrong = likeliest != labels[labelled(labels)]
-    return (
-        torch.zeros(len(labels), device=lm.device).index_add_(
-            0, labelled(labels).nonzero()[:, 0], wrong.float()
-        )
-        == 0
-    ).cpu()
+        likeliest = tails(lm, batch, layer).logp(lm, pushes.to(lm.device), places).argmax(-1)
+    missed = torch.zeros_like(places)
+    missed[places] = likeliest != labels[places]
+    return (~missed.any(-1)).cpu()
 
 
 def _shifted(progress: Progress | None, layer: int, n_layers: int) -> Progress | None:

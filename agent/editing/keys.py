@@ -13,7 +13,7 @@ import torch
 from agent.editing.tails import budget
 from agent.lm.arch import decoder_layers, down_module
 from agent.lm.guess import width_of
-from agent.lm.hooks import capture_all, resumed_at, truncated
+from agent.lm.hooks import capture_all, mlp_at_end, resumed_at, truncated
 from agent.lm.load import LM
 from agent.lm.tokens import Batch, by_length, pad_left, subject_end, upto_subject
 
@@ -97,7 +97,7 @@ class KeyReader:
             begun = None if start is None else (start, self._kept[start][number])
             seen = self._pass(batch, layers, begun, keep)
             for layer in layers:
-                keys[layer].append(by_row(seen.keys[layer], batch)[:, -1].float())
+                keys[layer].append(_at_end(seen.keys[layer], len(batch.input_ids)))
             states.append(seen.states[:, -1].float())
             below += [] if seen.below is None else [seen.below]
         if keep:
@@ -109,13 +109,16 @@ class KeyReader:
     def _pass(
         self, batch: Batch, layers: Sequence[int], begun: tuple[int, Tensor] | None, keep: bool
     ) -> _Seen:
-        """Whole hidden states, of the layers' down projections, the last layer, and what comes into the first."""
+        """What comes into the layers' down projections, out of the last layer, and into the first: of the last layer only the last
+        column is right.
+        """
         lm = self._lm
         downs = [down_module(lm.model, lm.arch, layer) for layer in layers]
         stages = decoder_layers(lm.model, lm.arch)
-        with torch.inference_mode(), truncated(lm, layers[-1]), ExitStack() as stack:
+        top = layers[-1]
+        with torch.inference_mode(), truncated(lm, top), mlp_at_end(lm, top), ExitStack() as stack:
             inputs = capture_all(downs, "input", stack)
-            (top,) = capture_all([stages[layers[-1]]], "output", stack)
+            (states_of_top,) = capture_all([stages[top]], "output", stack)
             below = capture_all([stages[layers[0] - 1]], "output", stack) if keep else []
             if begun is not None:
                 start, states = begun
@@ -123,7 +126,7 @@ class KeyReader:
             # Without the head: nobody reads logits here.
             lm.model.base_model(**batch.model_inputs, use_cache=False)
         read = {layer: seen[0] for layer, seen in zip(layers, inputs, strict=True)}
-        return _Seen(read, top[0], below[0][0] if below else None)
+        return _Seen(read, states_of_top[0], below[0][0] if below else None)
 
     def _room(self, layer: int) -> bool:
         """Whether the outputs of a layer may be kept, besides those that are."""
@@ -160,6 +163,6 @@ def keys_of(
     return keys_and_states(lm, one_per_key(texts), layers, batch_rows=batch_rows).keys
 
 
-def by_row(hidden: Tensor, batch: Batch) -> Tensor:
-    """(rows, length, d), also of an MLP that flattens its rows (OPT)."""
-    return hidden.reshape(*batch.input_ids.shape, hidden.shape[-1])
+def _at_end(hidden: Tensor, rows: int) -> Tensor:
+    """(rows, d) float32: the last column, also of an MLP that flattens its rows (OPT) and of one that saw nothing else."""
+    return hidden.reshape(rows, -1, hidden.shape[-1])[:, -1].float()

@@ -13,7 +13,7 @@ from agent.editing.own import OwnAnswers
 from agent.editing.parts import Part, parts
 from agent.editing.protected import Protected, moved, ranked
 from agent.editing.subjects import merged
-from agent.editing.wanted import edit_rows, held_rows, keep_rows
+from agent.editing.wanted import edit_rows, held_rows, keep_rows, weighed
 from agent.lm.load import LM
 from agent.types import EditRequest
 
@@ -22,12 +22,14 @@ Tensor = torch.Tensor
 _FRESH = 6
 # How many facts a step looks at, about.
 _FACTS = 200
+# For how many steps the base is asked for the answers of other subjects at a time: to ask for a few costs as much as for many.
+_AHEAD = 12
 
 
 class Looks:
     """Of a problem that was solved: `updates` are what the solve found, `solved` (d_out, d_in) by layer the weights with them.
 
-    `slices`: how many steps look at all facts once.
+    `slices`: how many steps look at all facts once. `steps`: how many there are.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Looks:
         requests = merged(problem.requests)
         self.slices = max(1, round(len(requests) / _FACTS))
         self._parts = [self._of(requests[start :: self.slices], contexts) for start in range(self.slices)]
+        self.steps = self._settings.polish * self.slices
         self._protected = self._others(problem, updates, solved)
 
     def at_requests(self, step: int) -> list[Part]:
@@ -53,16 +56,20 @@ class Looks:
 
     def at_others(self, step: int) -> list[Part]:
         """Outside of `written`, for it is the base whose answers are to stay; not read yet."""
-        texts = self._protected.at(step)
-        return parts(self._lm, held_rows(texts, self._own), 1 / max(len(texts), 1))
+        if step % _AHEAD == 0:
+            coming = (self._protected.at(ahead) for ahead in range(step, self.steps)[:_AHEAD])
+            self._own.to([text.text for texts in coming for text in texts])
+        rows = held_rows(self._protected.at(step), self._own)
+        return parts(self._lm, weighed(rows, 1 / max(len(rows), 1)))
 
     def _of(self, requests: Sequence[EditRequest], contexts: Sequence[str]) -> list[list[Part]]:
         """By turn."""
         lm, turns = self._lm, self._settings.turns
         holding = [request for request in requests if request.keep and self._settings.kl]
-        told = (parts(lm, rows, 1 / len(requests)) for rows in edit_rows(lm, requests, contexts, turns))
-        held = (parts(lm, rows, 1 / max(len(holding), 1)) for rows in keep_rows(holding, turns, self._own))
-        return [[*edits, *keeps] for edits, keeps in zip(told, held, strict=True)]
+        told = (weighed(rows, 1 / len(requests)) for rows in edit_rows(lm, requests, contexts, turns))
+        kept = keep_rows(holding, turns, self._own)
+        held = (weighed(rows, 1 / max(len(holding), 1)) for rows in kept)
+        return [parts(lm, [*edits, *keeps]) for edits, keeps in zip(told, held, strict=True)]
 
     def _others(
         self, problem: Problem, updates: Mapping[int, LowRank], solved: Mapping[int, Tensor]

@@ -30,19 +30,23 @@ def relative_norms(lm: LM, delta: Delta) -> dict[str, float]:
 def update_norm(update: LowRank) -> float:
     """|left right.T|, without making it."""
     left, right = update.left, update.right
-    return _largest(lambda x: left @ (right.T @ x), lambda y: right @ (left.T @ y), right)
+    return _largest(lambda x: left @ (right.T @ x), lambda y: right @ (left.T @ y), _start(right))
 
 
 def weight_norm(weight: Tensor) -> float:
     """|W| of a matrix of any dtype, on its own device."""
     matrix = weight.detach().float()
-    return _largest(lambda x: matrix @ x, lambda y: matrix.T @ y, matrix.T)
+    return _largest(lambda x: matrix @ x, lambda y: matrix.T @ y, _start(matrix.T))
 
 
-def _largest(times: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], like: Tensor) -> float:
-    """The largest singular value, by power iteration from a fixed start of as many rows as `like` has."""
-    start = torch.randn(like.shape[0], generator=torch.Generator().manual_seed(0))
-    vector, size = start.to(like), 0.0
+def _start(rows: Tensor) -> Tensor:
+    """A fixed vector of as many entries as there are rows, where these lie."""
+    return torch.randn(len(rows), generator=torch.Generator().manual_seed(0)).to(rows)
+
+
+def _largest(times: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], vector: Tensor) -> float:
+    """The largest singular value, by power iteration from `vector`."""
+    size = 0.0
     for _ in range(_STEPS):
         vector = vector / vector.norm()
         out = times(vector)

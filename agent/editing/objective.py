@@ -13,13 +13,10 @@ from agent.editing.own import OwnAnswers
 from agent.editing.settings import EditSettings
 from agent.editing.tails import Tails, by_tail, picked, tails
 from agent.editing.wanted import Row, Wanted, edit_rows, encoded, keep_rows, wanted
-from agent.lm.arch import decoder_layers
 from agent.lm.load import LM
 from agent.types import EditRequest
 
 Tensor = torch.Tensor
-# Multiply-adds of a pass that costs less than to start it: rows of so few go together, whatever their lengths.
-_SMALL = {"cpu": 1e9, "cuda": 1e12}
 
 
 class Site(Protocol):
@@ -103,7 +100,9 @@ def build_rows(
     keeps = keep_rows(requests if settings.kl else (), settings.turns, OwnAnswers(lm, settings.keep_tokens))
     # One turn too large for that is enough: the others are not tried.
     every = zip(edits, keeps, strict=True)
-    together = list(takewhile(bool, (_small(lm, [*changed, *kept], site) for changed, kept in every)))
+    together = list(
+        takewhile(bool, (_together(lm, [*changed, *kept], site, settings) for changed, kept in every))
+    )
     if len(together) == len(keeps):
         return Rows(tuple((group,) for group in together if group))
     first = _groups(lm, edits[0], site, settings)
@@ -112,14 +111,10 @@ def build_rows(
     return Rows(tuple((*changed, *kept) for changed, kept in zip(told, held, strict=True)))
 
 
-def _small(lm: LM, rows: Sequence[Row], site: Site) -> Group | None:
-    """All rows in one group, if they are few."""
+def _together(lm: LM, rows: Sequence[Row], site: Site, settings: EditSettings) -> Group | None:
+    """All rows, if one group holds them."""
     batch = encoded(lm, rows)
-    above = sum(
-        w.numel() for layer in decoder_layers(lm.model, lm.arch)[site.below + 1 :] for w in layer.parameters()
-    )
-    columns = batch.input_ids.shape[1] - int(batch.positions.min())
-    if len(rows) * columns * above > _SMALL.get(lm.device.type, 0.0):
+    if len(list(by_tail(lm, batch, settings.batch_rows, site.below))) > 1:
         return None
     return _group(lm, rows, tails(lm, batch, site.below))
 

@@ -18,13 +18,10 @@ _ROWS = 128
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows of one forward pass, what they should say, and what that counts in the objective. `head`: what stands before the tails,
-    as last read (None: never).
-    """
+    """The rows of one forward pass and what they should say. `head`: what stands before the tails, as last read (None: never)."""
 
     rows: Split
     wanted: Wanted
-    share: float
     head: Any = None
 
     def read(self, lm: LM) -> Part:
@@ -38,17 +35,17 @@ class Part:
     def loss(self, lm: LM, kl: float) -> Tensor:
         """What these rows add to the objective, a scalar; `kl`: what a divergence weighs against an NLL."""
         logp = tail_logp(lm, self.rows, self.head, self.wanted.places)
-        return (self.wanted.nll(logp).sum() + kl * self.wanted.moved(logp).sum()) * self.share
+        return self.wanted.nll(logp).sum() + kl * self.wanted.moved(logp).sum()
 
 
-def parts(lm: LM, rows: Sequence[Row], share: float) -> list[Part]:
-    """Each with what the model says now where nothing else is wanted; every row counts `share` times its weight."""
+def parts(lm: LM, rows: Sequence[Row]) -> list[Part]:
+    """Each with what the model says now where nothing else is wanted."""
     if not rows:
         return []
     batch = encoded(lm, rows)
     groups = by_tail(lm, batch, _ROWS, -1)
-    return [_part(lm, [rows[i] for i in group], split(picked(batch, group)), share) for group in groups]
+    return [_part(lm, [rows[i] for i in group], split(picked(batch, group))) for group in groups]
 
 
-def _part(lm: LM, rows: Sequence[Row], cut: Split, share: float) -> Part:
-    return Part(cut, wanted(lm, rows, lambda places: tail_logp(lm, cut, cut.read_head(lm), places)), share)
+def _part(lm: LM, rows: Sequence[Row], cut: Split) -> Part:
+    return Part(cut, wanted(lm, rows, lambda places: tail_logp(lm, cut, cut.read_head(lm), places)))

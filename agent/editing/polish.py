@@ -44,15 +44,14 @@ def polish(
     lefts = {layer: _Left(lm, layer, update) for layer, update in updates.items()}
     solved = {layer: left.weight().detach() for layer, left in lefts.items()}
     looks = Looks(lm, problem, contexts, updates, solved)
-    steps = settings.polish * looks.slices
     if settings.polish_covariance:
         for layer, left in lefts.items():
             left.weigh(problem.factors.covariance[layer])
     leaves = [left.move for left in lefts.values()]
     optimiser = torch.optim.Adam(leaves, lr=settings.polish_lr)
-    for step in range(steps):
+    for step in range(looks.steps):
         # Towards nothing: the last steps would otherwise leave what they happened to look at last.
-        optimiser.param_groups[0]["lr"] = settings.polish_lr * (1 - step / steps)
+        optimiser.param_groups[0]["lr"] = settings.polish_lr * (1 - step / looks.steps)
         optimiser.zero_grad()
         weights = {layer: left.weight() for layer, left in lefts.items()}
         # All parts leave their gradients at the weights; from there one step leads back to the factors, however many facts there are.
@@ -67,7 +66,7 @@ def polish(
         torch.autograd.backward(list(weights.values()), [weight.grad for weight in edited.values()])
         optimiser.step()
         if progress:
-            progress(step + 1, steps)
+            progress(step + 1, looks.steps)
     return {
         layer: LowRank(left.current().detach().cpu(), updates[layer].right) for layer, left in lefts.items()
     }

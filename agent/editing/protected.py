@@ -45,7 +45,7 @@ def diverged(lm: LM, texts: Sequence[SubjectText], weights: Mapping[int, Tensor]
     rows = held_rows(texts, own)
     # A few at a time: each keeps a whole distribution over the vocabulary.
     for start in range(0, len(rows), _AT_ONCE):
-        for part in parts(lm, rows[start : start + _AT_ONCE], 1.0):
+        for part in parts(lm, rows[start : start + _AT_ONCE]):
             with torch.no_grad(), written(lm, weights):
                 found[part.wanted.owner.cpu()] = part.read(lm).moved(lm).cpu()
     return found

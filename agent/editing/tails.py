@@ -24,6 +24,8 @@ from agent.lm.tokens import SubjectRows
 Tensor = torch.Tensor
 # Rows whose tails are about equally long run together; a row's own tail is at least 1 / _SPREAD of the group's.
 _SPREAD = 1.5
+# Multiply-adds of a pass that costs less than to start it: rows of so few go together, whatever their lengths.
+_SMALL = {"cpu": 1e9, "cuda": 1e12}
 # A row with a context before it has about so many tokens.
 _ROW_TOKENS = 24
 # What the activations of one backward pass may take: this share of the weights, and on a small model this many bytes.
@@ -153,17 +155,18 @@ def tails(lm: LM, rows: SubjectRows, layer: int) -> Tails:
 
 
 def by_tail(lm: LM, rows: SubjectRows, most_rows: int, layer: int) -> Iterator[list[int]]:
-    """Indices of rows in groups of about equal tails, for passes through the layers above `layer` (-1: all of them).
+    """Indices of rows in groups of about equal tails, or of few tokens, for passes through the layers above `layer` (-1: all of them).
 
     A group's activations fit the budget, so that memory does not grow with the number of facts.
     """
     ends = (rows.input_ids.shape[1] - rows.positions).tolist()
     order = sorted(range(len(ends)), key=lambda i: (ends[i], i))
-    tokens = _tokens_at_once(lm, layer)
+    most, few = _tokens_at_once(lm, layer), _tokens_of_little(lm, layer)
     group: list[int] = []
     for index in order:
-        full = len(group) >= most_rows or (len(group) + 1) * ends[index] > tokens
-        if group and (full or ends[index] > _SPREAD * ends[group[0]]):
+        tokens = (len(group) + 1) * ends[index]
+        full = len(group) >= most_rows or tokens > most
+        if group and (full or (ends[index] > _SPREAD * ends[group[0]] and tokens > few)):
             yield group
             group = []
         group.append(index)
@@ -206,6 +209,12 @@ def _tokens_at_once(lm: LM, layer: int) -> int:
     size = next(lm.model.parameters()).element_size()
     token = (lm.n_layers - layer - 1) * (8 * d_out + 4 * d_in) * size + 3 * 4 * _vocabulary(lm)
     return max(1, int(budget(lm) / token))
+
+
+def _tokens_of_little(lm: LM, layer: int) -> float:
+    """How many tokens the layers above `layer` run in less time than it takes to start them."""
+    above = sum(w.numel() for top in decoder_layers(lm.model, lm.arch)[layer + 1 :] for w in top.parameters())
+    return _SMALL.get(lm.device.type, 0.0) / max(above, 1)
 
 
 def _vocabulary(lm: LM) -> int:

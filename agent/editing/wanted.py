@@ -10,7 +10,7 @@ KL is that of a whole answer: the sum over the tokens of the unedited model's ow
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -81,6 +81,11 @@ def held_rows(texts: Sequence[SubjectText], own: OwnAnswers) -> list[Row]:
     ]
 
 
+def weighed(rows: Sequence[Row], share: float) -> list[Row]:
+    """The rows, each of `share` times its weight."""
+    return [replace(row, weight=row.weight * share) for row in rows]
+
+
 def encoded(lm: LM, rows: Sequence[Row]) -> SubjectRows:
     """The rows with their targets behind them, but for the last token, which is only predicted. Raises EditError for a text without
     its subject.
@@ -94,7 +99,7 @@ class Wanted:
     """What the rows of one forward pass should say.
 
     `owner` (rows,): the request. `weight` (rows,). `labels` (rows, width): the token wanted at each of the last columns, -100 elsewhere.
-    `keep` (rows,) bool: the answer should stay; `before` (labels of these rows, vocab): the unedited model's log-probabilities there.
+    `keep` (rows,) bool: the answer should stay; `before` (held tokens, vocab): the unedited model's log-probabilities there.
     """
 
     owner: Tensor
@@ -116,18 +121,21 @@ class Wanted:
     def moved(self, logp: Tensor) -> Tensor:
         """(keeps,): weighted divergence of each answer from what was said before, from log-probabilities as in `nll`."""
         by_token = divergence(self.before, logp[self.keep[self._rows]])
-        weight, held = self.weight[self.keep], labelled(self.labels[self.keep])
-        return torch.zeros_like(weight).index_add(0, held.nonzero()[:, 0], by_token) * weight
+        return (torch.zeros_like(self.weight).index_add(0, self._held, by_token) * self.weight)[self.keep]
 
     @property
     def _rows(self) -> Tensor:
         """(wanted tokens,): the row of each."""
         return self.places.nonzero()[:, 0]
 
+    @property
+    def _held(self) -> Tensor:
+        """(held tokens,): the row of each, as in `before`."""
+        return self._rows[self.keep[self._rows]]
+
     def pick(self, mask: Tensor) -> Wanted:
         """Of the rows where `mask` (rows,) is true."""
-        of = labelled(self.labels[self.keep]).nonzero()[:, 0]
-        before = self.before[mask[self.keep][of]]
+        before = self.before[mask[self._held]]
         return Wanted(self.owner[mask], self.weight[mask], self.labels[mask], self.keep[mask], before)
 
 

@@ -3,6 +3,7 @@
 with capture(down, "input") as seen:  model(...)      # seen[-1] is the tensor
 with edit_output(down, fn):           model(...)      # the module's output is fn(output)
 with truncated(lm, 3):                model(...)      # layers after 3 do no work
+with mlp_at_end(lm, 3):               model(...)      # in layer 3 only the last column is right
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from agent.lm.arch import decoder_layers
 from agent.lm.load import LM
@@ -89,6 +91,28 @@ def resumed_at(lm: LM, layer: int, states: Callable[[], Tensor]) -> Iterator[Non
     upto = decoder_layers(lm.model, lm.arch)[: layer + 1]
     forwards = [_pass_on(lm) for _ in upto[:-1]]
     with replaced_forward(upto, [*forwards, _pass_on(lm, states)]):
+        yield
+
+
+@contextmanager
+def mlp_at_end(lm: LM, layer: int) -> Iterator[None]:
+    """The layer's MLP works on the last column only: behind it, the output of that layer means nothing elsewhere.
+
+    An MLP works token by token, so the last one is as ever. One that is no module of its own (OPT's) runs whole.
+    """
+    path = lm.arch.down.rpartition(".")[0]
+    if not path:
+        yield
+        return
+    mlp = decoder_layers(lm.model, lm.arch)[layer].get_submodule(path)
+    own = mlp.forward
+
+    def forward(hidden: Tensor, *others: Tensor) -> Tensor:
+        # BLOOM hands in the residual stream as well.
+        out: Tensor = own(*(part[:, -1:] for part in (hidden, *others)))
+        return pad(out, (0, 0, hidden.shape[1] - 1, 0))
+
+    with replaced_forward([mlp], [forward]):
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ import torch
 from agent.editing import keys
 from agent.editing.delta import restored
 from agent.editing.keys import KeyReader, SubjectText, key_places, keys_and_states, one_per_key
-from agent.lm.arch import down_module, down_name
-from agent.lm.hooks import capture
+from agent.lm.arch import decoder_layers, down_module, down_name
+from agent.lm.hooks import capture, capture_all
 from agent.lm.load import LM
+from agent.lm.tokens import subject_rows
+from tests.models import FAMILIES
 
 TEXTS = ("Zorland", "The chief of Zorland is", "Zorland is led by", "The chief of Zorland was", "Miravia has")
 ROWS = [SubjectText(text, "Miravia" if text.startswith("Mira") else "Zorland") for text in TEXTS]
@@ -26,6 +29,25 @@ def test_a_row_has_the_keys_that_it_has_alone(taught: LM) -> None:
         for layer in LAYERS:
             assert torch.allclose(together.keys[layer][index], alone.keys[layer][0], atol=1e-5)
         assert torch.allclose(together.states[index], alone.states[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_and_states_are_what_the_whole_model_has_there(family: str, tiny: Callable[..., LM]) -> None:
+    """The topmost MLP works on the last column only, and nobody can tell."""
+    lm = tiny(family)
+    found = keys_and_states(lm, ROWS, LAYERS, batch_rows=3)
+    for index, row in enumerate(ROWS):
+        rows = subject_rows(lm, [row.text], [row.subject])
+        with torch.no_grad(), ExitStack() as stack:
+            downs = [down_module(lm.model, lm.arch, layer) for layer in LAYERS]
+            seen = capture_all(downs, "input", stack)
+            (top,) = capture_all([decoder_layers(lm.model, lm.arch)[LAYERS[-1]]], "output", stack)
+            lm.model(**rows.model_inputs, use_cache=False)
+        at = int(rows.positions[0])
+        assert torch.allclose(found.states[index], top[0][0, at], atol=1e-4)
+        for layer, (read,) in zip(LAYERS, seen, strict=True):
+            whole = read.reshape(1, rows.input_ids.shape[1], -1)
+            assert torch.allclose(found.keys[layer][index], whole[0, at], atol=1e-4)
 
 
 def test_texts_that_agree_up_to_the_subject_are_read_once(taught: LM) -> None:

@@ -112,7 +112,17 @@ def test_a_subject_at_the_start_has_nothing_before_it(tiny: Callable[..., LM]) -
         assert torch.allclose(at_end(cut, lm, push, 1), whole(lm, rows, push)[:, -1:], atol=2e-4)
 
 
-def test_groups_hold_every_row_once_and_tails_of_about_one_length(tiny: Callable[..., LM]) -> None:
+def test_few_tokens_are_one_group_whatever_the_lengths(tiny: Callable[..., LM]) -> None:
+    lm = tiny("llama")
+    rows = subject_rows(lm, ["Zorland", f"Zorland{' it is' * 20}"], ["Zorland"] * 2)
+    assert list(by_tail(lm, rows, 6, LAYER)) == [[0, 1]]
+    assert list(by_tail(lm, rows, 1, LAYER)) == [[0], [1]]
+
+
+def test_groups_hold_every_row_once_and_tails_of_about_one_length(
+    tiny: Callable[..., LM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.editing.tails._SMALL", {})
     lm = tiny("llama")
     texts = [f"{'so ' * (i % 5)}Zorland{' it is' * (i % 7)}" for i in range(40)]
     rows = subject_rows(lm, texts, ["Zorland"] * 40)

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 
-from agent.lm.arch import decoder_layers
-from agent.lm.hooks import capture, edit_output, replaced_forward, resumed_at, truncated
+from agent.lm.arch import decoder_layers, down_module
+from agent.lm.hooks import capture, edit_output, mlp_at_end, replaced_forward, resumed_at, truncated
 from agent.lm.load import LM
 from tests.models import snapshot, unchanged
 
@@ -31,13 +31,27 @@ def test_edit_output_changes_what_the_rest_of_the_model_sees(lm: LM) -> None:
         assert torch.equal(plain, lm.model(input_ids=IDS).logits)
 
 
-@pytest.mark.parametrize("kind", ["capture", "edit_output", "truncated", "resumed_at"])
+def test_an_mlp_at_the_end_sees_one_column_and_says_there_what_it_says(lm: LM) -> None:
+    layer = decoder_layers(lm.model, lm.arch)[1]
+    down = down_module(lm.model, lm.arch, 1)
+    with torch.no_grad(), capture(down, "input") as keys, capture(layer, "output") as states:
+        lm.model(input_ids=IDS, use_cache=False)
+        with mlp_at_end(lm, 1):
+            lm.model(input_ids=IDS, use_cache=False)
+    assert keys[1].shape == (*IDS.shape[:1], 1, keys[0].shape[-1])
+    assert torch.allclose(keys[1][:, -1], keys[0][:, -1], atol=1e-6)
+    assert states[1].shape == states[0].shape
+    assert torch.allclose(states[1][:, -1], states[0][:, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["capture", "edit_output", "mlp_at_end", "truncated", "resumed_at"])
 def test_nothing_stays_behind_after_an_exception(lm: LM, kind: str) -> None:
     before = snapshot(lm)
     layer = decoder_layers(lm.model, lm.arch)[1]
     blocks: dict[str, Callable[[], AbstractContextManager[object]]] = {
         "capture": lambda: capture(layer, "output"),
         "edit_output": lambda: edit_output(layer, lambda h: h),
+        "mlp_at_end": lambda: mlp_at_end(lm, 1),
         "truncated": lambda: truncated(lm, 1),
         "resumed_at": lambda: resumed_at(lm, 1, lambda: torch.zeros(1, 3, 32)),
     }
