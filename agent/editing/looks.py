@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -24,6 +25,15 @@ _FRESH = 6
 _FACTS = 200
 # For how many steps the base is asked for the answers of other subjects at a time: to ask for a few costs as much as for many.
 _AHEAD = 12
+# Of how many facts polishing needs all its steps, and the least share of them that it takes.
+_MANY, _LEAST = 300, 1 / 3
+
+
+def steps_for(polish: int, facts: int) -> int:
+    """How often all facts are looked at: `polish` times if they are many. What a joint solve loses grows with their number, and of few
+    facts what can be won is won soon (docs/benchmarks.md).
+    """
+    return math.ceil(polish * min(1.0, max(_LEAST, math.sqrt(facts / _MANY))))
 
 
 class Looks:
@@ -41,7 +51,7 @@ class Looks:
         requests = merged(problem.requests)
         self.slices = max(1, round(len(requests) / _FACTS))
         self._parts = [self._of(requests[start :: self.slices], contexts) for start in range(self.slices)]
-        self.steps = self._settings.polish * self.slices
+        self.steps = steps_for(self._settings.polish, len(requests)) * self.slices
         self._protected = self._others(problem, updates, solved)
 
     def at_requests(self, step: int) -> list[Part]:

@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 def polish(
     lm: LM, problem: Problem, contexts: Sequence[str], updates: Mapping[int, LowRank], progress: Progress | None = None
 ) -> dict[int, LowRank]:  # fmt: skip
-    """`updates` of the base in `lm`, by layer, after every edit was looked at `settings.polish` times; the model is left as it is.
+    """`updates` of the base in `lm`, by layer, after `steps_for` steps on all of its edits; the model is left as it is.
 
     Column i of a left factor (d_out, facts) belongs to `problem.requests[i]`. A step looks at no more than a few hundred facts: of
     many it takes a slice.
