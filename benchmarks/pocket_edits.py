@@ -40,7 +40,7 @@ def evaluate(
     count: int,
     seed: int,
     preserve: int,
-    others: int = 600,
+    others: int,
 ) -> dict[str, Any]:
     edits = swaps(catalogue, relations, count, seed)
     questions = asks(catalogue, relations, edits, seed, others)
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--preserve", type=int, default=PRESERVED)
+    parser.add_argument("--others", type=int, default=600, help="facts of other subjects that are asked")
     parser.add_argument(
         "--set", action="append", default=[], help="key=value over the checkpoint's own settings; repeatable"
     )
@@ -99,7 +100,16 @@ def main() -> None:
             row = {
                 "variant": variant,
                 "seed": seed,
-                **evaluate(lm, catalogue, relations, settings, arguments.edits, seed, arguments.preserve),
+                **evaluate(
+                    lm,
+                    catalogue,
+                    relations,
+                    settings,
+                    arguments.edits,
+                    seed,
+                    arguments.preserve,
+                    arguments.others,
+                ),
             }
             rows.append(row)
             print(json.dumps(row), flush=True)
