@@ -98,7 +98,8 @@ def resumed_at(lm: LM, layer: int, states: Callable[[], Tensor]) -> Iterator[Non
 def mlp_at_end(lm: LM, layer: int) -> Iterator[None]:
     """The layer's MLP works on the last column only: behind it, the output of that layer means nothing elsewhere.
 
-    An MLP works token by token, so the last one is as ever. One that is no module of its own (OPT's) runs whole.
+    An MLP works token by token, so the last one is as ever. One that is no module of its own (OPT's), or is not called with (rows,
+    length, d_model) alone, runs whole.
     """
     path = lm.arch.down.rpartition(".")[0]
     if not path:
@@ -107,10 +108,12 @@ def mlp_at_end(lm: LM, layer: int) -> Iterator[None]:
     mlp = decoder_layers(lm.model, lm.arch)[layer].get_submodule(path)
     own = mlp.forward
 
-    def forward(hidden: Tensor, *others: Tensor) -> Tensor:
+    def forward(*hidden: Tensor, **named: Any) -> Any:
+        if named or any(part.ndim != 3 for part in hidden):
+            return own(*hidden, **named)  # called in a way of its own
         # BLOOM hands in the residual stream as well.
-        out: Tensor = own(*(part[:, -1:] for part in (hidden, *others)))
-        return pad(out, (0, 0, hidden.shape[1] - 1, 0))
+        out = own(*(part[:, -1:] for part in hidden))
+        return pad(out, (0, 0, hidden[0].shape[1] - 1, 0))
 
     with replaced_forward([mlp], [forward]):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from inspect import signature
 
 import pytest
 import torch
@@ -42,6 +43,18 @@ def test_an_mlp_at_the_end_sees_one_column_and_says_there_what_it_says(lm: LM) -
     assert torch.allclose(keys[1][:, -1], keys[0][:, -1], atol=1e-6)
     assert states[1].shape == states[0].shape
     assert torch.allclose(states[1][:, -1], states[0][:, -1], atol=1e-6)
+
+
+def test_an_mlp_that_is_called_in_a_way_of_its_own_runs_whole(lm: LM) -> None:
+    mlp = decoder_layers(lm.model, lm.arch)[1].get_submodule("mlp")
+    hidden = torch.randn(2, 3, 32)
+    name = next(iter(signature(mlp.forward).parameters))
+    with torch.no_grad():
+        flat, whole = mlp(hidden.reshape(6, 32)), mlp(hidden)
+        with mlp_at_end(lm, 1):
+            assert torch.equal(mlp(hidden.reshape(6, 32)), flat)
+            assert torch.equal(mlp(**{name: hidden}), whole)
+            assert not torch.equal(mlp(hidden), whole)
 
 
 @pytest.mark.parametrize("kind", ["capture", "edit_output", "mlp_at_end", "truncated", "resumed_at"])
