@@ -120,22 +120,20 @@ class Wanted:
 
     def moved(self, logp: Tensor) -> Tensor:
         """(keeps,): weighted divergence of each answer from what was said before, from log-probabilities as in `nll`."""
-        by_token = divergence(self.before, logp[self.keep[self._rows]])
-        return (torch.zeros_like(self.weight).index_add(0, self._held, by_token) * self.weight)[self.keep]
+        rows = self._rows
+        held = self.keep[rows]
+        by_token = divergence(self.before, logp[held])
+        return (torch.zeros_like(self.weight).index_add(0, rows[held], by_token) * self.weight)[self.keep]
 
     @property
     def _rows(self) -> Tensor:
         """(wanted tokens,): the row of each."""
         return self.places.nonzero()[:, 0]
 
-    @property
-    def _held(self) -> Tensor:
-        """(held tokens,): the row of each, as in `before`."""
-        return self._rows[self.keep[self._rows]]
-
     def pick(self, mask: Tensor) -> Wanted:
         """Of the rows where `mask` (rows,) is true."""
-        before = self.before[mask[self._held]]
+        rows = self._rows
+        before = self.before[mask[rows[self.keep[rows]]]]
         return Wanted(self.owner[mask], self.weight[mask], self.labels[mask], self.keep[mask], before)
 
 
