@@ -12,8 +12,8 @@ all edits at once. Covariance: the second moment of five layers' keys, equal num
 memory at its highest while editing, and how much that is above what it was with the model loaded.
 
 "factd, same settings": one prompt a fact, as many contexts, the same layers, steps, learning rate and clamp in our units, nothing
-preserved, no carriers, one round, no polish. "factd, quick": twelve steps on that bare prompt, one round with carriers and a few preserve
-keys (`benchmarks.versus.settings.quick_settings`): what our means give in the least time. "factd, as shipped": the checkpoint's own
+preserved, no carriers, one round, no polish. "factd, quick": eight steps on that bare prompt, one round with carriers and a few preserve
+keys, three steps of polishing (`benchmarks.versus.settings.quick_settings`): what our means give in the least time. "factd, as shipped": the checkpoint's own
 settings and everything that the daemon hands in.
 
 Quality (not of the models with random weights): known facts are swapped, and everything is asked by free generation after all edits

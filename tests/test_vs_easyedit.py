@@ -170,8 +170,8 @@ def test_a_side_of_ours_is_given_what_is_its_and_measured(tmp_path: Path) -> Non
     for side in ours:
         settings, given, held = sides(lm, replace(job, side=side), edits)
         everything = side == "shipped"
-        assert (len(given[0].prompts) > 1) == (len(given[0].keep) > 1) == (settings.polish > 0) == everything
-        assert bool(held) == (side != "same")
+        assert (len(given[0].prompts) > 1) == (len(given[0].keep) > 1) == (settings.kl >= 0.5) == everything
+        assert bool(held) == (settings.polish > 0) == (side != "same")
     found = measure(replace(job, side="quick"))
     assert found["quality"]["efficacy"] >= 2 / 3 and found["seconds"][0] > 0
 

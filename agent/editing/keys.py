@@ -18,6 +18,8 @@ from agent.lm.load import LM
 from agent.lm.tokens import Batch, by_length, pad_left, subject_end, upto_subject
 
 Tensor = torch.Tensor
+# Rows of one pass on a CPU: more leave its caches, and the more there are the less alike in length.
+_CPU_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class KeyReader:
         place: dict[tuple[int, ...], int] = {}
         where = [place.setdefault(tuple(text), len(place)) for text in texts]
         cut = list(place)
-        groups = list(by_length([len(text) for text in cut], batch_rows))
+        together = min(batch_rows, _CPU_ROWS) if lm.device.type == "cpu" else batch_rows
+        groups = list(by_length([len(text) for text in cut], together))
         self._batches = [pad_left(lm, [cut[i] for i in group]) for group in groups]
         order = [i for group in groups for i in group]
         self._back = torch.tensor(order).argsort()[torch.tensor(where)] if rows else torch.zeros(0).long()

@@ -26,7 +26,7 @@ _FACTS = 200
 # For how many steps the base is asked for the answers of other subjects at a time: to ask for a few costs as much as for many.
 _AHEAD = 12
 # Of how many facts polishing needs all its steps, and the least share of them that it takes.
-_MANY, _LEAST = 300, 1 / 3
+_MANY, _LEAST = 150, 1 / 3
 
 
 def steps_for(polish: int, facts: int) -> int:

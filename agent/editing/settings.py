@@ -33,8 +33,8 @@ class EditSettings:
     they are steady, between 10 and 40 a dimension. `statistics`: .npz files that hold them already (a folder or a pattern).
     `carriers`: also write at the bare subject in short generic texts. `rounds`: MEMIT solves, each making up for what the one
     before fell short of; pmet solves once, and looks at all keep prompts in every step whatever `turns` says.
-    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), of 300 facts and more;
-    n fewer ones take sqrt(n / 300) of them, at least a third. `polish_lr`: their first rate, `polish_covariance`: the weight of what
+    `polish`: Adam steps on the written values in the edited model, all facts at once (`agent.editing.polish`), of 150 facts and more;
+    n fewer ones take sqrt(n / 150) of them, at least a third. `polish_lr`: their first rate, `polish_covariance`: the weight of what
     they change of ordinary text; not used with ft, whose update has no column per fact.
     `prompts`: how many of a fact's prompts, the first ones, its value is optimised on; 0: all. Polishing looks at all.
     `turns`: every step looks, by turns, at two edit prompts of a fact (or at one in `turns` of many), and at one in `turns` of the

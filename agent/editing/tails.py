@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from agent.lm.arch import as_out_in, decoder_layers, down_module
-from agent.lm.hooks import capture, resumed_at, truncated
+from agent.lm.hooks import capture, edit_input, resumed_at, truncated
 from agent.lm.load import LM
 from agent.lm.tokens import SubjectRows
 
@@ -77,27 +75,17 @@ def tail_logp(lm: LM, rows: Split, head: Any, places: Tensor) -> Tensor:
 
     The head of the language model runs for those only: with many words it costs as much as several layers.
     """
-    with _only_at(lm, places):
+
+    def wanted(states: Tensor) -> Tensor:
+        return states[:, -places.shape[1] :][places][None]
+
+    with edit_input(lm.model.get_output_embeddings(), wanted):
         logits: Tensor = lm.model(**_inputs(rows, head), logits_to_keep=places.shape[1]).logits
     return logits.reshape(-1, logits.shape[-1]).float().log_softmax(-1)
 
 
 def _inputs(rows: Split, head: Any) -> dict[str, Any]:
     return {**rows.rest, "past_key_values": _fresh(head), "use_cache": head is not None}
-
-
-@contextmanager
-def _only_at(lm: LM, places: Tensor) -> Iterator[None]:
-    """The language model's head gets (1, places, d_model) of its (rows, width, d_model)."""
-
-    def pick(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (inputs[0][:, -places.shape[1] :][places][None], *inputs[1:])
-
-    handle = lm.model.get_output_embeddings().register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Look at, or change, what flows through a module, for the length of a `with` block. Nothing stays behind.
 
 with capture(down, "input") as seen:  model(...)      # seen[-1] is the tensor
+with edit_input(head, fn):            model(...)      # the module gets fn(input)
 with edit_output(down, fn):           model(...)      # the module's output is fn(output)
 with truncated(lm, 3):                model(...)      # layers after 3 do no work
 with mlp_at_end(lm, 3):               model(...)      # in layer 3 only the last column is right
@@ -35,6 +36,20 @@ def capture(module: nn.Module, what: Literal["input", "output"]) -> Iterator[lis
     handle = module.register_forward_hook(hook)
     try:
         yield seen
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def edit_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace the module's first positional input by `change(input)`."""
+
+    def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (change(args[0]), *args[1:])
+
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield
     finally:
         handle.remove()
 

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from agent.lm.arch import decoder_layers, down_module
-from agent.lm.hooks import capture, edit_output, mlp_at_end, replaced_forward, resumed_at, truncated
+from agent.lm.hooks import (
+    capture,
+    edit_input,
+    edit_output,
+    mlp_at_end,
+    replaced_forward,
+    resumed_at,
+    truncated,
+)
 from agent.lm.load import LM
 from tests.models import snapshot, unchanged
 
@@ -20,6 +28,17 @@ IDS = torch.tensor([[5, 6, 7]])
 @pytest.fixture(params=["llama", "gpt2", "gptj"])
 def lm(request: pytest.FixtureRequest, tiny: Callable[..., LM]) -> LM:
     return tiny(request.param)
+
+
+def test_edit_input_changes_what_the_module_sees_and_nobody_else(lm: LM) -> None:
+    head = lm.model.get_output_embeddings()
+    with torch.no_grad():
+        plain = lm.model(input_ids=IDS).logits
+        with edit_input(head, lambda h: h[:, -1:]), capture(head, "input") as seen:
+            last = lm.model(input_ids=IDS).logits
+        assert seen[0].shape[:2] == (1, 1)
+        torch.testing.assert_close(last, plain[:, -1:])
+        assert torch.equal(plain, lm.model(input_ids=IDS).logits)
 
 
 def test_edit_output_changes_what_the_rest_of_the_model_sees(lm: LM) -> None:
@@ -57,12 +76,15 @@ def test_an_mlp_that_is_called_in_a_way_of_its_own_runs_whole(lm: LM) -> None:
             assert not torch.equal(mlp(hidden), whole)
 
 
-@pytest.mark.parametrize("kind", ["capture", "edit_output", "mlp_at_end", "truncated", "resumed_at"])
+@pytest.mark.parametrize(
+    "kind", ["capture", "edit_input", "edit_output", "mlp_at_end", "truncated", "resumed_at"]
+)
 def test_nothing_stays_behind_after_an_exception(lm: LM, kind: str) -> None:
     before = snapshot(lm)
     layer = decoder_layers(lm.model, lm.arch)[1]
     blocks: dict[str, Callable[[], AbstractContextManager[object]]] = {
         "capture": lambda: capture(layer, "output"),
+        "edit_input": lambda: edit_input(layer, lambda h: h),
         "edit_output": lambda: edit_output(layer, lambda h: h),
         "mlp_at_end": lambda: mlp_at_end(lm, 1),
         "truncated": lambda: truncated(lm, 1),
