@@ -339,6 +339,18 @@ def test_the_demo_reads_the_four_feeds_and_approves_nothing_by_itself() -> None:
     assert demo.model.path == str(POCKET)
 
 
+def test_the_quick_settings_hold_nothing_but_keys_whatever_the_checkpoint_says() -> None:
+    quick = load(data_file("quick.yaml"), environ={})
+    assert (quick.editing.kl, quick.editing.prompts, quick.editing.rounds, quick.preserve_limit) == (
+        0,
+        1,
+        1,
+        300,
+    )
+    for name in ("turns", "give_up", "carriers", "keep_tokens", "null_share", "seed"):
+        assert getattr(quick.editing, name) == getattr(EditSettings(), name)
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["state", "model", "sources", "policy", "editing", "catalogue", "nonsense"]),

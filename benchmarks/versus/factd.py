@@ -37,10 +37,9 @@ from benchmarks.versus.job import (
     write_outcome,
 )
 from benchmarks.versus.memory import peak, reset_peak, resident, touch
-from benchmarks.versus.settings import Method, Scales, quick_settings, same_settings
+from benchmarks.versus.settings import Method, Scales, quick_preserved, quick_settings, same_settings
 
 _CHUNK = 20_000  # tokens between two looks
-_QUICK_PRESERVED = 300
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -98,8 +97,7 @@ def sides(
     preserve = [SubjectText(*row) for row in edits.preserve]
     if job.side == "quick":
         few = [replace(r, prompts=r.prompts[:1], keep=()) for r in edits.requests]
-        # For one edit alone even a pass over these is long.
-        some = one_per_key(preserve)[: 0 if method == "rome" else _QUICK_PRESERVED]
+        some = one_per_key(preserve)[: quick_preserved(method)]
         return quick_settings(method, job.peer.layers), few, some
     if job.side == "shipped":
         return *_as_shipped(job, edits), preserve

@@ -9,6 +9,9 @@ from typing import Any, Literal, get_args
 import yaml
 
 from agent.editing.settings import EditSettings
+from agent.paths import data_file
+from agent.strict import as_mapping, read_yaml
+from agent.typed import build
 
 Method = Literal["rome", "memit", "alphaedit"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -118,11 +121,19 @@ def same_settings(method: Method, peer: PeerSettings, scales: Scales) -> EditSet
 
 
 def quick_settings(method: Method, layers: tuple[int, ...]) -> EditSettings:
-    """Ours where time counts most: eight steps at most on the bare prompt of a fact, nothing held meanwhile, one solve. What costs next to
-    nothing stays: carriers of the bare subject, keys of other subjects that are preserved, and three steps of polishing (of few facts one),
-    which look at the facts alone (kl is 0) and win more than as many steps of the values.
+    """Ours where time counts most, `configs/quick.yaml`: few steps on the bare prompt of a fact, nothing held meanwhile, one solve. What
+    costs next to nothing stays: carriers of the bare subject, keys of other subjects that are preserved, and some polishing, which looks at
+    the facts alone and wins more than as many steps of the values.
     """
-    return EditSettings(
-        algorithm=method, layers=layers, steps=8, lr=0.4, stop_loss=0.2, kl=0.0, decay=0.1, clamp=1.2, contexts=0,
-        covariance=0.4, preserve=0.05, rounds=1, polish=3, polish_lr=0.12, polish_covariance=1.0,
-    )  # fmt: skip
+    values = {**_quick()["editing"], "algorithm": method, "layers": list(layers)}
+    return build(EditSettings, values, "editing")
+
+
+def quick_preserved(method: Method) -> int:
+    """How many keys of other subjects are preserved; none with ROME: for one edit alone even a pass over these is long."""
+    return 0 if method == "rome" else int(_quick()["preserve_limit"])
+
+
+def _quick() -> Mapping[str, Any]:
+    file = data_file("quick.yaml")
+    return as_mapping(read_yaml(file), str(file))
