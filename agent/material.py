@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping
-from itertools import islice
 
 from agent.catalogue import Catalogue
 from agent.editing.keys import SubjectText
@@ -50,16 +49,14 @@ def preserve_texts(
 ) -> tuple[SubjectText, ...]:
     """Edit prompts about subjects that are not edited, all those that have one of up to `limit` keys; a seeded sample.
 
-    Only the text before and at the subject decides its key, so prompts that differ behind it share one. Another edited subject takes its
-    own texts out of the sample and lets as many others in: what was held for the facts before is held on.
+    Only the text before and at the subject decides its key, so prompts that differ behind it share one.
     """
     found: dict[str, list[SubjectText]] = {}
     for fact in catalogue.facts.values():
-        if fact.relation not in relations:
+        if fact.subject in edited or fact.relation not in relations:
             continue
         for prompt in relations[fact.relation].prompts("edit", catalogue.entity(fact.subject)):
             text = SubjectText(prompt, fact.subject)
             found.setdefault(text.upto_subject, []).append(text)
-    drawn = random.Random(seed).sample(sorted(found), len(found))
-    free = (key for key in drawn if not any(text.subject in edited for text in found[key]))
-    return tuple(dict.fromkeys(text for key in islice(free, limit) for text in found[key]))
+    keys = random.Random(seed).sample(sorted(found), min(limit, len(found)))
+    return tuple(dict.fromkeys(text for key in keys for text in found[key]))

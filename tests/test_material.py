@@ -57,14 +57,3 @@ def test_the_limit_counts_keys_and_every_prompt_of_a_key_comes_with_it(
 def test_the_sample_follows_its_seed(catalogue: Catalogue, relations: dict[str, Relation]) -> None:
     one, same, other = (preserve_texts(catalogue, relations, (), limit=40, seed=seed) for seed in (0, 0, 1))
     assert one == same and set(one) != set(other)
-
-
-def test_one_more_edited_subject_changes_nothing_but_its_own_share_of_the_sample(
-    catalogue: Catalogue, relations: dict[str, Relation]
-) -> None:
-    before = preserve_texts(catalogue, relations, {"France"}, limit=40, seed=0)
-    gone = before[0].subject
-    after = preserve_texts(catalogue, relations, {"France", gone}, limit=40, seed=0)
-    stayed = [text for text in before if text.subject != gone]
-    assert 0 < len(stayed) < len(before) and stayed == list(after[: len(stayed)])
-    assert len(one_per_key(after)) == 40 and gone not in {text.subject for text in after}
