@@ -23,7 +23,7 @@ from agent.editing.settings import EditSettings
 from agent.errors import ConfigError
 from agent.paths import SHIPPED, shipped
 from agent.settings import ModelSettings, Settings
-from agent.strict import as_mapping, check_keys, read_yaml
+from agent.strict import as_mapping, at_home, check_keys, read_yaml
 from agent.typed import as_list, build, convert, dataclass_in, is_tuple_of_dataclass, leaves
 from agent.types import SourceSpec
 from agent.wikibase import is_source
@@ -226,7 +226,7 @@ def _path(value: object, layer: _Layer) -> object:
 def _at(layer: _Layer, value: str) -> str:
     if value.startswith(SHIPPED):
         return str(shipped(value))
-    return os.path.normpath(layer.folder / Path(value).expanduser())
+    return os.path.normpath(layer.folder / at_home(value, ConfigError))
 
 
 def _path_or_name(value: str, layer: _Layer) -> str:

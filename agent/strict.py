@@ -1,4 +1,6 @@
-"""YAML read strictly: a file that is not a mapping, or a key nobody knows, is an error that says where and what was meant."""
+"""What people write, read strictly: a YAML file that is not a mapping, a key nobody knows, a home that nobody has is an error that says where
+and what was meant.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, FactdError
 from agent.masked import masked
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -92,3 +94,13 @@ def check_keys(mapping: Mapping[str, object], known: Collection[str], where: str
             near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(known))}"
             raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+
+
+def at_home(path: str, refusal: type[FactdError]) -> Path:
+    """The path with `~` and `~name` filled in. Raises `refusal` for somebody who has no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise refusal(
+            f"{path[:200]!a}: there is no such home folder; write ./~... for a file of that name"
+        ) from error

@@ -339,6 +339,13 @@ def test_the_demo_reads_the_four_feeds_and_approves_nothing_by_itself() -> None:
     assert demo.model.path == str(POCKET)
 
 
+def test_a_home_that_nobody_has_is_an_error_with_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "factd.yaml"
+    file.write_text("state: ~nobody-is-called-so/state\n")
+    with pytest.raises(ConfigError, match=r"nobody-is-called-so.*no such home"):
+        load(file, environ={})
+
+
 def test_the_quick_settings_hold_nothing_but_keys_whatever_the_checkpoint_says() -> None:
     quick = load(data_file("quick.yaml"), environ={})
     assert (quick.editing.kl, quick.editing.prompts, quick.editing.rounds, quick.preserve_limit) == (

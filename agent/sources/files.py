@@ -18,6 +18,7 @@ from agent.sources.items import Context, Parsed, distinct, page_item, to_article
 from agent.sources.pace import DEFAULT_PACING, Pacing
 from agent.sources.pages import PageReader
 from agent.sources.unpack import MAX_BYTES
+from agent.strict import at_home
 from agent.types import Article, FeedState
 
 PAGES = frozenset((".html", ".htm"))
@@ -108,7 +109,7 @@ def _written_at(file: Path) -> datetime:
 def to_path(url: str) -> Path:
     """The path that a file:// URL or a plain path means. Raises SourceError for a URL that is none, or has a foreign host."""
     if not url.lower().startswith("file://"):
-        return Path(url).expanduser()
+        return at_home(url, SourceError)
     try:
         parts = urlsplit(url)
     except ValueError as problem:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from agent.errors import SourceError
 from agent.sources.text import canonical_url, clean_line, url_key, visible
+from agent.strict import at_home
 from agent.types import SourceSpec
 from agent.wikibase import is_source
 
@@ -27,7 +28,7 @@ def settled(url: str) -> str:
     """`url` as it goes into the settings: stripped, `feed:` undone, a path made absolute.
 
     Raises:
-        SourceError: hidden or control characters, an http url without a host, or a scheme with nothing behind.
+        SourceError: hidden or control characters, a home that nobody has, an http url without a host, or a scheme with nothing behind.
     """
     url = url.strip()
     if not url:
@@ -40,7 +41,7 @@ def settled(url: str) -> str:
     if is_source(url):
         return url
     if "://" not in url:
-        return str(Path(url).expanduser().absolute())
+        return str(at_home(url, SourceError).absolute())
     if url.lower().startswith(("http://", "https://")) and not canonical_url(url):
         raise SourceError(f"{url[:200]!a} is no web address; write it as https://example.org/feed.xml")
     return url

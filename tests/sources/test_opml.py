@@ -6,7 +6,7 @@ import contextlib
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.errors import SourceError, TooLarge
@@ -166,6 +166,7 @@ def test_a_name_is_new_printable_and_never_empty(url: str, wanted: str) -> None:
 
 
 @given(st.text(max_size=60))
+@example("~0")  # a home that nobody has
 def test_a_settled_url_is_visible_and_settles_to_itself(url: str) -> None:
     try:
         once = settled(url)
